@@ -1,0 +1,1 @@
+"""Benchmarks: fixed prompts and seeds with a metric, one file a benchmark."""

@@ -1,0 +1,325 @@
+"""Configs: YAML and key=value in, checked settings and built components out.
+
+Read this to learn why a setting was refused: every section is checked against the signature of the component it
+names before any weight loads, and the keyword-only parameters of that signature are the settings there are.
+"""
+
+import functools
+import importlib.metadata
+import inspect
+import json
+import os
+import platform
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+
+from selfportrait import __version__, components, strict_yaml
+
+__all__ = ["SECTIONS", "Config", "Section", "bind", "bind_section", "check", "header", "load", "names"]
+
+SECTIONS = {
+    "recipe": "recipes",
+    "model": "models",
+    "prompts": "prompts",
+    "judge": "judges",
+    "selection": "selection",
+    "draw": "draws",
+    "loss": "losses",
+    "optimizer": "training",  # not a slot: there is one optimizer, and its section has no name
+    "benchmark": "benchmarks",
+}
+_CONFIGS = Path(__file__).parent / "configs"
+_SEED = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
+_PACKAGES = ("torch", "diffusers", "transformers", "peft")
+
+
+# Reading
+
+
+def names() -> list[str]:
+    """Return the names of the configs that come with the package."""
+    return sorted(path.stem for path in _CONFIGS.glob("*.yaml"))
+
+
+def header(path_or_name: str) -> str:
+    """Return the comment a config opens with, without its hash signs: what it is, its command, time and numbers."""
+    lines = []
+    for line in _text(_path(path_or_name)).splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return "\n".join(lines)
+
+
+def load(path_or_name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a config by the name of one that comes with the package or by its path, with overrides such as `a.b=1e-5`.
+
+    An override that changes a section's `name` drops that section's other settings: they belonged to another component.
+    """
+    path = _path(path_or_name)
+    settings = strict_yaml.parse(_text(path), str(path))
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} holds {_kind(settings)}, expected sections such as `model: {{name: sd3}}`")
+    changes = [_split(override) for override in overrides]
+    for keys, value in sorted(changes, key=lambda change: change[0][-1] != "name"):
+        _change(settings, keys, value)
+    return settings
+
+
+def _path(path_or_name: str) -> Path:
+    packaged = _CONFIGS / f"{path_or_name}.yaml"
+    if path_or_name in names():
+        return packaged
+    path = Path(path_or_name)
+    if path.is_file():
+        return path
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        raise FileNotFoundError(f"The config {path_or_name} is not a file: give the path of a YAML file, or a name")
+    raise ValueError(f"Unknown config {path_or_name!r}: {components.nearest(path_or_name, names())}")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+
+
+def _split(override: str) -> tuple[list[str], Any]:
+    key, equals, text = override.partition("=")
+    keys = key.strip().split(".")
+    if not equals or not all(keys):
+        raise ValueError(f"The override {override!r} cannot be read: expected key=value, such as loss.guard=0.1")
+    return keys, strict_yaml.parse(text, f"The value of the override {override!r}")
+
+
+def _change(settings: dict[str, Any], keys: list[str], value: Any) -> None:
+    for depth, key in enumerate(keys[:-1], start=1):
+        section = {} if settings.get(key) is None else settings[key]
+        if not isinstance(section, dict):
+            raise ValueError(f"{'.'.join(keys)} cannot be set: {'.'.join(keys[:depth])} is {_kind(section)}")
+        settings[key] = section
+        settings = section
+    if len(keys) > 1 and keys[-1] == "name" and settings.get("name") not in (None, value):
+        settings.clear()
+    settings[keys[-1]] = value
+
+
+# Checking
+
+
+@dataclass(frozen=True)
+class Section:
+    """One component and all its settings, checked, with defaults filled in."""
+
+    key: str
+    component: Callable[..., Any]
+    settings: dict[str, Any]
+    resolved: dict[str, Any]
+
+    def build(self) -> Any:
+        """Call a builder with its settings; bind the settings of a function that a recipe calls at run time."""
+        if _run_time_parameters(self.component):
+            return functools.partial(self.component, **self.settings)
+        return self.component(**self.settings)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run, checked: `config.recipe(run=run, **config.build())` starts it."""
+
+    seed: int
+    sections: dict[str, Section]
+
+    @property
+    def recipe(self) -> Callable[..., Any]:
+        """The recipe with its settings bound; its positional parameters are what `build` returns, and the run."""
+        section = self.sections["recipe"]
+        return functools.partial(section.component, **section.settings)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting by section, as JSON has it."""
+        return {"seed": self.seed, **{key: section.resolved for key, section in self.sections.items()}}
+
+    def build(self) -> dict[str, Any]:
+        """Build every component the recipe takes, by the name of its parameter; with the seed where it takes that."""
+        built = {key: section.build() for key, section in self.sections.items() if key != "recipe"}
+        takes_seed = "seed" in _run_time_parameters(self.sections["recipe"].component)
+        return {**built, "seed": self.seed} if takes_seed else built
+
+    def resolved(self) -> dict[str, Any]:
+        """Return what config.json holds: settings, versions of packages and hardware; nothing that reads the clock."""
+        return {"settings": self.settings, "versions": _versions(), "hardware": _hardware()}
+
+
+def bind(settings: Mapping[str, Any]) -> Config:
+    """Check every section against the signature of its component.
+
+    Raises ValueError for an unknown or missing section, component or setting, and for a value that does not fit.
+    """
+    for key in settings:
+        if key not in SECTIONS and key != "seed":
+            raise ValueError(f"Unknown section {key!r}: {components.nearest(key, [*SECTIONS, 'seed'])}")
+    present = {key: value for key, value in settings.items() if key != "seed" and value is not None}
+    if "recipe" not in present:
+        raise ValueError(f"The section recipe is missing: expected recipe.name, {_choices('recipe')}")
+    recipe = bind_section("recipe", present.pop("recipe"))
+    _check_sections(recipe, present)
+    sections = {key: bind_section(key, present[key]) for key in SECTIONS if key in present}
+    seed = check("seed", _SEED, settings.get("seed", 0))
+    return Config(seed=seed, sections={"recipe": recipe, **sections})
+
+
+def bind_section(key: str, settings: Any) -> Section:
+    """Check one section, such as `judge` with `{"name": "ocr", "enlarge": 4}`, against the component it names."""
+    if not isinstance(settings, dict):
+        hint = "" if key == "optimizer" else f", such as {key}.name=..."
+        raise ValueError(f"{key} = {settings!r}: should be a section of settings{hint}")
+    given = dict(settings)
+    name = None if key == "optimizer" else _component_name(key, given)
+    component = _optimizer() if name is None else components.find(SECTIONS[key], name)
+    values, resolved = _bind_settings(key, name, component, given)
+    return Section(key, component, values, resolved if name is None else {"name": name, **resolved})
+
+
+def _component_name(key: str, given: dict[str, Any]) -> str:
+    name = given.pop("name", None)
+    if name is None:
+        raise ValueError(f"{key}.name is missing: {_choices(key)}")
+    if not isinstance(name, str):
+        raise ValueError(f"{key}.name = {name!r}: should be text, {_choices(key)}")
+    return name
+
+
+def _choices(key: str) -> str:
+    return f"one of {', '.join(components.names(SECTIONS[key]))}"
+
+
+def _optimizer() -> Callable[..., Any]:
+    module = importlib.import_module("selfportrait.training.optimizer")
+    optimizer: Callable[..., Any] = module.Optimizer
+    return optimizer
+
+
+def _check_sections(recipe: Section, present: Mapping[str, Any]) -> None:
+    name = recipe.resolved["name"]
+    parameters = _run_time_parameters(recipe.component)
+    takes = [key for key in parameters if key not in ("run", "seed")]
+    assert set(takes) <= set(SECTIONS), f"recipe {name} takes {takes}, which are not all sections"
+    for key in present:
+        if key not in takes:
+            raise ValueError(f"The recipe {name} takes no section {key}: remove it; it takes {', '.join(takes)}")
+    for key in takes:
+        if key not in present and parameters[key].default is inspect.Parameter.empty:
+            hint = "" if key == "optimizer" else f": expected {key}.name, {_choices(key)}"
+            raise ValueError(f"The section {key} is missing, the recipe {name} needs it{hint}")
+
+
+def _bind_settings(
+    key: str, name: str | None, component: Callable[..., Any], given: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    parameters = _settings(component)
+    owner = key if name is None else f"{key} {name}"
+    for setting in given:
+        if setting not in parameters:
+            end = components.nearest(setting, parameters) if parameters else "it has no settings"
+            raise ValueError(f"Unknown setting {key}.{setting} of {owner}: {end}")
+    values, resolved = {}, {}
+    hints = typing.get_type_hints(_signature_owner(component), include_extras=True)
+    for setting, parameter in parameters.items():
+        if setting not in given and parameter.default is inspect.Parameter.empty:
+            raise ValueError(f"{key}.{setting} is missing: {owner} needs it")
+        hint = hints[setting]
+        values[setting] = check(f"{key}.{setting}", hint, given[setting]) if setting in given else parameter.default
+        resolved[setting] = _adapter(hint).dump_python(values[setting], mode="json")
+    return values, resolved
+
+
+def check(key: str, hint: Any, value: Any) -> Any:
+    """Return a JSON-able value as its type hint has it; raises ValueError, naming the key, where it does not fit."""
+    try:
+        return _adapter(hint).validate_json(json.dumps(value), strict=True)  # JSON: a list is a tuple, text a path
+    except pydantic.ValidationError as error:
+        problems = " or ".join(dict.fromkeys(_sentence(detail) for detail in error.errors()))
+        raise ValueError(f"{key} = {json.dumps(value, ensure_ascii=False)}: should be {problems}") from error
+
+
+def _adapter(hint: Any) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(hint, config=pydantic.ConfigDict(allow_inf_nan=False))
+
+
+_SENTENCES = {
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "none_required": "null",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "greater than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "literal_error": "{expected}",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "missing": "a longer list, with something",
+    "too_long": "a list of at most {max_length}",
+    "string_too_short": "text of at least {min_length} characters",
+}
+
+
+def _sentence(detail: Any) -> str:
+    expected = _SENTENCES.get(detail["type"], f"valid ({detail['msg']})").format(**detail.get("ctx", {}))
+    return expected + "".join(f" at [{part}]" for part in detail["loc"] if isinstance(part, int))
+
+
+# Signatures
+
+
+def _parameters(component: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(component).parameters
+
+
+def _settings(component: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    return {name: p for name, p in _parameters(component).items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _run_time_parameters(component: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return {name: p for name, p in _parameters(component).items() if p.kind in positional}
+
+
+def _signature_owner(component: Callable[..., Any]) -> Any:
+    return component.__init__ if inspect.isclass(component) else component
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "a section", list: "a list", str: "text", type(None): "nothing"}
+    return kinds.get(type(value), "a number" if isinstance(value, int | float) else "something else")
+
+
+# Where it ran
+
+
+def _versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {"selfportrait": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def _hardware() -> dict[str, Any]:
+    import torch  # here, so that listing components and configs does not wait for it
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {"platform": platform.platform(), "processors": os.cpu_count(), "gpus": gpus}

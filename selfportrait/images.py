@@ -1,0 +1,100 @@
+"""Pictures in and out: PNG bytes, tensors, enlargement and grids; a picture is a PIL image in RGB everywhere.
+
+Read this before encoding or decoding a picture: the same pixels always give the same bytes.
+"""
+
+import io
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+__all__ = ["MAX_PIXELS", "enlarge", "from_bytes", "from_tensor", "grid", "to_png", "to_tensor"]
+
+MAX_PIXELS = 64 * 2**20
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)  # what PIL's decoders raise
+
+
+def to_png(image: Image.Image) -> bytes:
+    """Encode a picture as PNG: its RGB pixels alone, so that equal pixels give equal bytes."""
+    bare = Image.frombytes("RGB", image.size, image.convert("RGB").tobytes())  # without profiles and other metadata
+    buffer = io.BytesIO()
+    bare.save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def from_bytes(data: bytes) -> Image.Image:
+    """Decode a picture of any common format to RGB; raises ValueError for a corrupt or an enormous one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is lower than PIL's
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                width, height = image.size
+                _check_size(width, height)
+                image.verify()
+            with Image.open(io.BytesIO(data)) as image:
+                return image.convert("RGB")
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"The picture is larger than the {MAX_PIXELS} pixels that are read: {error}") from error
+        except _TooLargeError:
+            raise
+        except _BROKEN as error:
+            raise ValueError(f"The picture ({len(data)} bytes) cannot be decoded: {error}") from error
+
+
+class _TooLargeError(ValueError):
+    """A picture over the limit; a class of its own so that it is not taken for a broken one."""
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise _TooLargeError(
+            f"The picture has {width}x{height} pixels, more than the {MAX_PIXELS} that are read: shrink it"
+        )
+
+
+def enlarge(image: Image.Image, factor: int, *, method: Literal["nearest", "bicubic"] = "nearest") -> Image.Image:
+    """Enlarge a picture by a whole factor."""
+    resampling = {"nearest": Image.Resampling.NEAREST, "bicubic": Image.Resampling.BICUBIC}[method]
+    return image.resize((image.width * factor, image.height * factor), resampling)
+
+
+def grid(images: Sequence[Image.Image], columns: int, *, gap: int = 2) -> Image.Image:
+    """Lay pictures out in rows of `columns` on white, left to right, in cells of the largest picture's size."""
+    if not images or columns < 1:
+        raise ValueError(f"A grid of {len(images)} pictures in {columns} columns is empty: give at least one of each")
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    width = max(image.width for image in images) + gap
+    height = max(image.height for image in images) + gap
+    canvas = Image.new("RGB", (columns * width - gap, rows * height - gap), "white")
+    for index, image in enumerate(images):
+        canvas.paste(image, (index % columns * width, index // columns * height))
+    return canvas
+
+
+def from_tensor(tensor: torch.Tensor, *, signed: bool = True) -> Image.Image:
+    """Turn (C, H, W) with 1 or 3 channels in [-1, 1] (signed) or [0, 1] into a picture; values outside are clipped.
+
+    Rounds as diffusers does, so that the picture equals the one its pipelines return.
+    """
+    assert tensor.shape[:-2] in ((1,), (3,)), f"expected (1 or 3, H, W), got {tuple(tensor.shape)}"
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError("The picture holds values that are not finite: the model that drew it is broken")
+    unit = (tensor * 0.5 + 0.5 if signed else tensor).clamp(0, 1)
+    array = unit.detach().cpu().float().permute(1, 2, 0).numpy()  # (H, W, C)
+    pixels = (array * 255).round().astype(np.uint8)
+    return Image.fromarray(pixels.repeat(3 // pixels.shape[2], axis=2))
+
+
+def to_tensor(image: Image.Image, *, signed: bool = True) -> torch.Tensor:
+    """Turn a picture into (3, H, W) in [-1, 1] (signed) or [0, 1]."""
+    array = np.array(image.convert("RGB"))  # (H, W, 3)
+    unit = torch.from_numpy(array).permute(2, 0, 1).float() / 255  # (3, H, W)
+    return unit * 2 - 1 if signed else unit

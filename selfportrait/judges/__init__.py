@@ -1,0 +1,1 @@
+"""Judges: one way to turn (prompts, images) into scores a file."""

@@ -1,0 +1,1 @@
+"""Losses: pure functions of log-likelihoods, one file a loss."""

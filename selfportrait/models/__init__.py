@@ -1,0 +1,1 @@
+"""Models that draw: one file a family of real pipelines."""

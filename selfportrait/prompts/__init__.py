@@ -1,0 +1,1 @@
+"""Where prompts come from: one source a file."""

@@ -1,0 +1,1 @@
+"""Recipes: one order of events a file."""

@@ -1,0 +1,1 @@
+"""Selections: scores of a group become advantages, one file a rule."""

@@ -1,0 +1,1 @@
+"""What an update needs around the loss: optimizer, EMA, checkpoints, health, metrics."""
