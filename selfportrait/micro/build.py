@@ -1,0 +1,131 @@
+"""`selfportrait micro build`: train the embedded pipelines from nothing, with a seed, so that anyone can make them again.
+
+Read this for the order and the sizes. It goes on where it was stopped.
+"""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, StableDiffusion3Pipeline
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from selfportrait import progress, store
+from selfportrait.micro import autoencoder, flow
+from selfportrait.micro.detect import background_of, detect, verify
+from selfportrait.micro.language import checks
+from selfportrait.micro.scenes import SHAPE_CATEGORIES, claim, lay_out
+from selfportrait.micro.world import render
+from selfportrait.training import checkpoint
+
+__all__ = ["RECIPES", "build", "reconstruction_accuracy"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one embedded pipeline learns: shares of the categories, updates, and whether words are spelt by letters."""
+
+    categories: dict[str, float]
+    steps: int
+    spells: bool = False
+
+
+RECIPES = {
+    "sd3": Recipe({"color": 1.0, "shape": 1.0, "spatial": 1.2, "numeracy": 2.0, "complex": 1.6}, steps=11_000),
+    "sd3-text": Recipe({"text": 1.0}, steps=8_000, spells=True),
+}
+AUTOENCODER_STEPS = 2_000
+TRAINING_SET = 120_000
+CHECKPOINT_EVERY = 250
+
+
+def build(
+    name: str,
+    out: Path,
+    *,
+    steps: int | None = None,
+    autoencoder_steps: int = AUTOENCODER_STEPS,
+    training_set: int = TRAINING_SET,
+    seed: int = 0,
+    device: str = "auto",
+) -> Path:
+    """Train `sd3` or `sd3-text` and save the pipeline in `out`; intermediate results stay in `out`/.build.
+
+    An autoencoder already in `out`/.build/autoencoder is used as it is, so both pipelines can share one. Raises
+    ValueError for an unknown name.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"there is no micro pipeline {name!r} to build; choose {' or '.join(RECIPES)}")
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    recipe, work = RECIPES[name], out / ".build"
+    vae = _autoencoder(work, autoencoder_steps, seed, device)
+    pipeline = flow.new_pipeline(vae, spells=recipe.spells, seed=seed)
+    data = _training_set(pipeline, recipe, training_set, seed, device, work)
+    trainer = flow.FlowTrainer(pipeline, steps=steps or recipe.steps, seed=seed, device=device)
+    _train(trainer, data, work)
+    trainer.use_ema()
+    flow.save(pipeline, out)
+    return out
+
+
+def _autoencoder(work: Path, steps: int, seed: int, device: str) -> AutoencoderKL:
+    folder = work / "autoencoder"
+    if (folder / "config.json").is_file():
+        return AutoencoderKL.from_pretrained(folder, use_safetensors=True)
+    torch.manual_seed(seed)
+    vae = autoencoder.new_autoencoder()
+    with progress.bar("training the autoencoder", total=steps) as advance:
+        autoencoder.train_autoencoder(vae, steps=steps, seed=seed, device=device, on_step=lambda *_: advance(1))
+    autoencoder.save(vae.cpu(), folder)
+    return AutoencoderKL.from_pretrained(folder, use_safetensors=True)
+
+
+def _training_set(
+    pipeline: StableDiffusion3Pipeline, recipe: Recipe, size: int, seed: int, device: str, work: Path
+) -> flow.TrainingSet:
+    path = work / f"training-set-{size}.safetensors"
+    if not path.is_file():
+        with progress.bar("drawing the training set", total=size) as advance:
+            data = flow.make_training_set(
+                pipeline, recipe.categories, size=size, seed=seed, device=device, on_step=advance
+            )
+        save_file(data._asdict(), path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").replace(path)
+    return flow.TrainingSet(**load_file(path))
+
+
+def _train(trainer: flow.FlowTrainer, data: flow.TrainingSet, work: Path) -> None:
+    saved = checkpoint.latest(work / "checkpoints")
+    first = 0
+    if saved is not None:
+        trainer.load_state(saved.tensors)
+        first = saved.step
+    with progress.bar("training the transformer", total=trainer.steps, done=first) as advance:
+        for index in range(first, trainer.steps):
+            loss = trainer.step(index, data)
+            if (index + 1) % CHECKPOINT_EVERY == 0:
+                checkpoint.save(work / "checkpoints", index + 1, trainer.state(), {"loss": loss}, keep=1)
+                store.append_jsonl(work / "loss.jsonl", {"step": index + 1, "loss": loss})
+            advance(1)
+
+
+@torch.no_grad()
+def reconstruction_accuracy(vae: AutoencoderKL, *, count: int = 200, seed: int = 0) -> dict[str, float]:
+    """Share of rendered truth, by category, that the exact judge still passes after encoding and decoding."""
+    vae.eval()
+    accuracy = {}
+    for category in SHAPE_CATEGORIES:
+        rng = random.Random(f"reconstruction-{category}-{seed}")
+        claims = [claim(category, rng) for _ in range(count)]
+        pictures = autoencoder.pixels_of([render(lay_out(one, rng)) for one in claims])
+        decoded = vae.decode(vae.encode(pictures).latent_dist.mode()).sample
+        pixels = ((decoded.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+        right = [
+            all(verify(check, detect(image), background_of(image)) for check in checks(one))
+            for one, image in zip(claims, (Image.fromarray(np.asarray(array)) for array in pixels), strict=True)
+        ]
+        accuracy[category] = sum(right) / count
+    return accuracy
