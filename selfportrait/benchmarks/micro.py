@@ -1,0 +1,85 @@
+"""The micro benchmark: held-out prompts of the micro world, judged exactly; words are read by OCR."""
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import groupby, islice
+from typing import Annotated, Any, Literal
+
+from PIL import Image
+from pydantic import Field
+
+from selfportrait import components
+from selfportrait.benchmarks.base import Row
+from selfportrait.micro.scenes import prompts
+from selfportrait.seeds import derive
+from selfportrait.types import Prompt
+
+__all__ = ["Micro"]
+
+JUDGES = {"text": "ocr"}
+DEFAULT_JUDGE = "micro_questions"
+
+
+class Micro:
+    """Held-out prompts a category, several pictures each, the same prompts and seeds whoever asks.
+
+    A picture is exact when every question of its prompt is answered yes: each named kind is there (as many times as
+    the prompt counts), relation, place and background hold, and in prompts that do not count nothing else is there.
+    """
+
+    def __init__(
+        self,
+        *,
+        categories: tuple[Literal["color", "shape", "spatial", "numeracy", "complex", "text"], ...] = (
+            "color",
+            "shape",
+            "spatial",
+            "numeracy",
+            "complex",
+        ),
+        prompts_per_category: Annotated[int, Field(ge=1)] = 100,
+        images_per_prompt: Annotated[int, Field(ge=1)] = 4,
+        seed: int = 0,
+    ) -> None:
+        self.categories, self.prompts_per_category = categories, prompts_per_category
+        self.images_per_prompt, self.seed = images_per_prompt, seed
+
+    def prompts(self) -> list[Prompt]:
+        """The held-out prompts, category by category."""
+        return [
+            prompt
+            for category in self.categories
+            for prompt in islice(prompts(category, held_out=True, seed=self.seed), self.prompts_per_category)
+        ]
+
+    def seeds(self, prompt: Prompt) -> list[int]:
+        """The seeds of a prompt's pictures: the same before and after training, and for every model."""
+        return [derive("benchmark", self.seed, prompt.id, index) for index in range(self.images_per_prompt)]
+
+    def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
+        """Judge each picture; one row a picture, in order."""
+        rows: list[Row] = []
+        drawn = list(zip(prompts, images, strict=True))
+        for category, part in groupby(drawn, key=lambda pair: pair[0].category):
+            flat = [(prompt, index, image) for prompt, several in part for index, image in enumerate(several)]
+            scores = _judge(JUDGES.get(category, DEFAULT_JUDGE))(
+                [prompt for prompt, _, _ in flat], [i for *_, i in flat]
+            )
+            rows += [
+                {
+                    "prompt_id": prompt.id,
+                    "category": category,
+                    "index": index,
+                    "exact": None if score.value is None else bool(score.details["exact"]),
+                    "score": score.value,
+                    "reason": score.reason,
+                    "details": score.details,
+                }
+                for (prompt, index, _), score in zip(flat, scores, strict=True)
+            ]
+        return rows
+
+
+@cache
+def _judge(name: str) -> Any:
+    return components.find("judges", name)()

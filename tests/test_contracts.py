@@ -1,0 +1,152 @@
+"""What every component must keep to, checked for each file of each slot, so that a new file needs no edit here."""
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+
+import selfportrait
+
+PACKAGE = Path(selfportrait.__file__).parent
+SLOTS = ["models", "prompts", "judges", "selection", "draws", "losses", "recipes", "benchmarks"]
+
+
+def component_files(slot: str) -> list[Path]:
+    return [
+        path for path in sorted((PACKAGE / slot).glob("*.py")) if not path.stem.startswith("_") and path.stem != "base"
+    ]
+
+
+def components(slot: str) -> list[object]:
+    """Pytest parameters: the callable of each file of a slot."""
+    found = []
+    for path in component_files(slot):
+        module = importlib.import_module(f"selfportrait.{slot}.{path.stem}")
+        found.append(pytest.param(getattr(module, module.__all__[0]), id=path.stem))
+    return found
+
+
+ALL_FILES = [pytest.param(slot, path, id=f"{slot}/{path.stem}") for slot in SLOTS for path in component_files(slot)]
+
+
+@pytest.mark.parametrize(("slot", "path"), ALL_FILES)
+def test_a_file_exports_one_name_it_defines(slot: str, path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    exports = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+    ]
+    defined = [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    assert len(exports) == 1, "one __all__"
+    assert len(exports[0]) == 1, "one public name"
+    assert exports[0][0] in defined
+    assert ast.get_docstring(tree)
+    definition = next(node for node in tree.body if getattr(node, "name", "") == exports[0][0])
+    assert ast.get_docstring(definition), "the first sentence is what `components` prints"
+
+
+@pytest.mark.parametrize(("slot", "path"), ALL_FILES)
+def test_a_signature_can_be_read_at_run_time(slot: str, path: Path) -> None:
+    assert "from __future__ import annotations" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("slot", [slot for slot in SLOTS if slot != "recipes"])
+def test_a_slot_imports_no_other_slot_and_nothing_above_it(slot: str) -> None:
+    above = {f"selfportrait.{name}" for name in [*SLOTS, "cli", "config", "report"] if name != slot}
+    for path in sorted((PACKAGE / slot).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for name in names:
+                assert ".".join(name.split(".")[:2]) not in above, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("slot", ["selection", "draws", "losses"])
+def test_settings_are_typed_keywords_with_defaults(slot: str) -> None:
+    for parameter in components(slot):
+        signature = inspect.signature(parameter.values[0])  # type: ignore[attr-defined]
+        for setting in signature.parameters.values():
+            assert setting.annotation is not setting.empty
+            if setting.kind is setting.KEYWORD_ONLY:
+                assert setting.default is not setting.empty
+
+
+@pytest.mark.parametrize("loss", components("losses"))
+def test_a_loss_says_where_it_comes_from(loss) -> None:
+    text = inspect.getdoc(loss)
+    for name in ("Equation:", "Shapes:", "Source:", "Differs from the source:"):
+        assert text.count(f"\n{name} ") == 1, f"docstring field {name}"
+    assert "https://" in text
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4)])
+@pytest.mark.parametrize("loss", components("losses"))
+def test_a_loss_is_one_number_a_candidate_with_gradient(loss, shape) -> None:
+    generator = torch.Generator().manual_seed(0)
+    policy = -torch.rand(shape, generator=generator)
+    policy.requires_grad_(True)
+    advantages = torch.randn(shape, generator=generator)
+    output = loss(policy, None, advantages)
+    assert output.loss.shape == policy.shape
+    for name, value in output.metrics.items():
+        assert not value.requires_grad, name
+    output.loss.sum().backward()
+    # a step against the gradient makes the best of a group likelier and the worst less likely
+    gradient = policy.grad.flatten(0, -2) if policy.ndim > 1 else policy.grad.unsqueeze(0)
+    order = advantages.reshape(gradient.shape)
+    assert (gradient.gather(1, order.argmax(1, keepdim=True)) < 0).all()
+    assert (gradient.gather(1, order.argmin(1, keepdim=True)) > 0).all()
+
+
+@pytest.mark.parametrize("loss", components("losses"))
+def test_a_loss_sees_each_group_alone(loss) -> None:
+    generator = torch.Generator().manual_seed(1)
+    policy, advantages = -torch.rand(3, 5, generator=generator), torch.randn(3, 5, generator=generator)
+    whole = loss(policy, None, advantages).loss
+    rows = torch.stack([loss(policy[i], None, advantages[i]).loss for i in range(3)])
+    assert torch.equal(whole, rows)
+
+
+@pytest.mark.parametrize("loss", components("losses"))
+def test_a_loss_leaves_a_skipped_group_alone(loss) -> None:
+    policy = torch.tensor([[-0.3, -0.7, -0.5]], requires_grad=True)
+    loss(policy, None, torch.zeros(1, 3)).loss.sum().backward()
+    assert policy.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("selection", components("selection"))
+def test_a_selection_returns_advantages_and_the_groups_to_keep(selection) -> None:
+    rewards = torch.tensor([[0.0, 0.5, 1.0], [0.5, 0.5, 0.5], [torch.nan, 0.2, 0.4], [torch.nan] * 3])
+    advantages, keep = selection(rewards)
+    assert advantages.shape == rewards.shape
+    assert advantages.dtype == rewards.dtype
+    assert keep.tolist() == [True, False, True, False]
+    assert torch.isfinite(advantages).all()
+    assert not advantages[~keep].any()
+    assert advantages[2, 0] == 0
+    assert advantages[0].argmax() == 2
+    assert advantages[0].argmin() == 0
+
+
+@pytest.mark.parametrize("selection", components("selection"))
+def test_a_selection_ignores_scale_and_offset_of_the_judge(selection) -> None:
+    rewards = torch.rand(4, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = selection(rewards).advantages
+    assert torch.allclose(selection(1000 * rewards - 3).advantages, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("draw", components("draws"))
+def test_a_draw_repeats_from_its_seed(draw) -> None:
+    latents = torch.zeros(2, 3, 4, 5, 6)
+    first, second, other = (draw(latents, torch.Generator().manual_seed(seed)) for seed in (7, 7, 8))
+    assert first.sigma.shape == (2, 3)
+    assert first.noise.shape == latents.shape
+    assert ((first.sigma > 0) & (first.sigma <= 1)).all()
+    assert torch.equal(first.sigma, second.sigma)
+    assert torch.equal(first.noise, second.noise)
+    assert not torch.equal(first.noise, other.noise)
