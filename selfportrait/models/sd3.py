@@ -1,0 +1,278 @@
+"""Stable Diffusion 3: any `StableDiffusion3Pipeline` of diffusers, by folder or hub id, with or without T5.
+
+Read this to see how a flow-matching model samples, and what its log-likelihood is. Nothing here knows a loss.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from diffusers import StableDiffusion3Pipeline
+from huggingface_hub.utils import HfHubHTTPError, HFValidationError
+from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from pydantic import Field
+
+from selfportrait import seeds as keyed
+from selfportrait.micro.checkpoints import embedded
+from selfportrait.models._attention import RepeatedTokenAttention
+from selfportrait.models.base import Conditioning, Samples
+from selfportrait.types import Draw
+
+__all__ = ["SD3"]
+
+PIPELINE = "StableDiffusion3Pipeline"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+LORA_TARGETS = tuple(
+    f"attn.{name}"
+    for name in ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+)
+
+
+class SD3:
+    """A policy over a StableDiffusion3Pipeline; `load` brings the weights, everything before it is cheap.
+
+    `path` is a folder, a hub id or the name of an embedded checkpoint (micro-sd3, micro-sd3-text). `train` chooses
+    LoRA adapters or the whole transformer; with `dtype` below float32 the optimizer keeps float32 master weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str = "micro-sd3",
+        train: Literal["lora", "full"] = "lora",
+        lora_rank: Annotated[int, Field(ge=1)] = 16,
+        lora_alpha: Annotated[float, Field(gt=0)] | None = None,
+        num_inference_steps: Annotated[int, Field(ge=1)] = 28,
+        guidance_scale: Annotated[float, Field(ge=1)] = 4.5,
+        max_sequence_length: Annotated[int, Field(ge=1, le=512)] = 256,
+        dtype: Literal["float32", "bfloat16", "float16"] = "float32",
+        device: str = "auto",
+        gradient_checkpointing: bool = False,
+        batch_size: Annotated[int, Field(ge=1)] = 64,
+    ) -> None:
+        self.path = embedded(path)
+        self.train, self.rank, self.alpha = train, lora_rank, lora_alpha or lora_rank
+        self.num_inference_steps, self.guidance_scale = num_inference_steps, guidance_scale
+        self.max_sequence_length, self.dtype, self.batch_size = max_sequence_length, DTYPES[dtype], batch_size
+        self.gradient_checkpointing = gradient_checkpointing
+        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self._encoded: dict[str, Conditioning] = {}
+        self._base: dict[str, torch.Tensor] | None = None
+        _check_folder(self.path)
+
+    def load(self) -> "SD3":
+        """Load the weights (safetensors only) and make the transformer trainable."""
+        self.pipeline = _load_pipeline(self.path, self.dtype).to(self.device)
+        self.pipeline.set_progress_bar_config(disable=True)
+        for module in (self.pipeline.vae, self.pipeline.text_encoder, self.pipeline.text_encoder_2):
+            module.requires_grad_(False).eval()
+        self.transformer = self.pipeline.transformer.requires_grad_(self.train == "full").eval()
+        if self.pipeline.text_encoder_3 is None:
+            self.transformer.set_attn_processor(RepeatedTokenAttention(self.max_sequence_length))
+        if self.gradient_checkpointing:
+            self.transformer.enable_gradient_checkpointing()
+        if self.train == "lora":
+            config = LoraConfig(
+                r=self.rank, lora_alpha=self.alpha, target_modules=list(LORA_TARGETS), init_lora_weights="gaussian"
+            )
+            with torch.random.fork_rng():
+                torch.manual_seed(keyed.derive("lora", self.rank))
+                self.transformer.add_adapter(config)
+        return self
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        """Encode prompts into context (B, T, D) and pooled (B, P); a text met before costs nothing."""
+        new = [text for text in dict.fromkeys(prompts) if text not in self._encoded]
+        for start in range(0, len(new), self.batch_size):
+            texts = new[start : start + self.batch_size]
+            has_t5 = self.pipeline.text_encoder_3 is not None
+            context, _, pooled, _ = self.pipeline.encode_prompt(
+                texts,
+                None,
+                None,
+                device=self.device,
+                do_classifier_free_guidance=False,
+                max_sequence_length=self.max_sequence_length if has_t5 else 1,
+            )
+            for row, text in enumerate(texts):
+                self._encoded[text] = Conditioning(context[row].clone(), pooled[row].clone())
+        rows = [self._encoded[text] for text in prompts]
+        return Conditioning(torch.stack([row.context for row in rows]), torch.stack([row.pooled for row in rows]))
+
+    @torch.no_grad()
+    def sample(self, conditioning: Conditioning, seeds: Sequence[int]) -> Samples:
+        """Draw one picture a row: the pipeline's own sampler, from noise that only the row's seed decides."""
+        latents = torch.cat(
+            [
+                self._sample_latents(conditioning.rows(slice(start, start + self.batch_size)), part)
+                for start, part in _chunks(seeds, self.batch_size)
+            ]
+        )
+        return Samples(self.decode(latents), latents)
+
+    def _sample_latents(self, conditioning: Conditioning, seeds: Sequence[int]) -> torch.Tensor:
+        config = self.transformer.config
+        shape = (config.in_channels, config.sample_size, config.sample_size)
+        empty = self.encode([""]) if self.guidance_scale > 1 else None
+        drawn: torch.Tensor = self.pipeline(
+            prompt_embeds=conditioning.context,
+            pooled_prompt_embeds=conditioning.pooled,
+            negative_prompt_embeds=None if empty is None else empty.context.expand_as(conditioning.context),
+            negative_pooled_prompt_embeds=None if empty is None else empty.pooled.expand_as(conditioning.pooled),
+            latents=keyed.noise(list(seeds), shape).to(self.device, self.dtype),
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            height=config.sample_size * self.pipeline.vae_scale_factor,
+            width=config.sample_size * self.pipeline.vae_scale_factor,
+            output_type="latent",
+        ).images
+        return drawn  # (B, C, H, W)
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> list:
+        """Decode latents (B, C, H, W) of the denoiser's space into RGB pictures."""
+        vae = self.pipeline.vae
+        images: list = []
+        for _, part in _chunks(latents, self.batch_size):
+            pixels = vae.decode(part / vae.config.scaling_factor + vae.config.shift_factor, return_dict=False)[0]
+            images += self.pipeline.image_processor.postprocess(pixels, output_type="pil")
+        return images
+
+    def log_likelihood(
+        self, latents: torch.Tensor, conditioning: Conditioning, draw: Draw, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Minus the denoising error of each row at a draw: -mean(w (v_theta(x_t, c) - (noise - x_0))^2), no half.
+
+        Shapes: latents and draw.noise (B, C, H, W), draw.sigma (B,), weights (B, 1 or C, H, W) or None; returns (B,)
+        in float32. x_t = (1 - sigma) x_0 + sigma noise; the conditional prediction alone, without guidance.
+        Source: Flow Matching for Generative Modeling (Lipman et al., 2023), as in Esser et al. (2024), Eq. 13-14.
+        """
+        latents, noise = latents.to(self.dtype), draw.noise.to(self.device, self.dtype)
+        sigma = draw.sigma.to(self.device, torch.float32)
+        level = sigma.to(self.dtype)[:, None, None, None]
+        velocity = self.transformer(
+            hidden_states=torch.lerp(latents, noise, level),
+            encoder_hidden_states=conditioning.context,
+            pooled_projections=conditioning.pooled,
+            timestep=1000 * sigma,
+            return_dict=False,
+        )[0]
+        error = (velocity.float() - (noise - latents).float()).square()
+        return -(error if weights is None else weights * error).mean(dim=(1, 2, 3))
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        """Inside, the transformer is the base model: adapters off, or the weights that were loaded swapped in."""
+        with torch.no_grad():
+            if self.train == "lora":
+                self.transformer.disable_adapters()
+                try:
+                    yield
+                finally:
+                    self.transformer.enable_adapters()
+                return
+            base = self._base_weights()
+            policy = {name: parameter.detach().clone() for name, parameter in self.trainable().items()}
+            self._write(base)
+            try:
+                yield
+            finally:
+                self._write(policy)
+
+    def _base_weights(self) -> dict[str, torch.Tensor]:
+        """The loaded transformer's weights, read from disk again the first time that a full fine-tune needs them."""
+        if self._base is None:
+            module = type(self.transformer).from_pretrained(
+                self.path, subfolder="transformer", torch_dtype=self.dtype, use_safetensors=True
+            )
+            self._base = {name: value.detach().to(self.device) for name, value in module.named_parameters()}
+        return self._base
+
+    def _write(self, weights: dict[str, torch.Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.trainable().items():
+                parameter.copy_(weights[name])
+
+    def trainable(self) -> dict[str, torch.nn.Parameter]:
+        """The parameters that learn: the adapters' or all of the transformer's."""
+        return {name: p for name, p in self.transformer.named_parameters() if p.requires_grad}
+
+    def frozen(self) -> dict[str, torch.nn.Parameter]:
+        """The parameters that must not change: autoencoder, text encoders, and the transformer under its adapters."""
+        modules = {
+            "vae": self.pipeline.vae,
+            "text_encoder": self.pipeline.text_encoder,
+            "transformer": self.transformer,
+        }
+        return {
+            f"{prefix}.{name}": parameter
+            for prefix, module in modules.items()
+            for name, parameter in module.named_parameters()
+            if not parameter.requires_grad
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write a whole pipeline (full) or `pytorch_lora_weights.safetensors` for `load_lora_weights` (LoRA)."""
+        if self.train == "full":
+            self.pipeline.save_pretrained(folder, safe_serialization=True)
+            return
+        layers = get_peft_model_state_dict(self.transformer)
+        self.pipeline.save_lora_weights(folder, transformer_lora_layers=layers, safe_serialization=True)
+
+    def load_adapter(self, folder: Path) -> None:
+        """Take up LoRA weights that `save` wrote."""
+        state = self.pipeline.lora_state_dict(folder, use_safetensors=True)
+        state = {name.removeprefix("transformer."): value for name, value in state.items()}
+        set_peft_model_state_dict(self.transformer, state)
+
+
+def _chunks(items: Sequence, size: int) -> Iterator[tuple[int, Sequence]]:
+    for start in range(0, len(items), size):
+        yield start, items[start : start + size]
+
+
+def _check_folder(path: str) -> None:
+    """Refuse a folder that holds no pipeline, or one of another class, before anything loads."""
+    folder = Path(path)
+    if not folder.is_dir():
+        if path.startswith((".", "/", "~")) or path.count("/") != 1:
+            raise FileNotFoundError(
+                f"model.path = {path}: there is no such folder; give the folder of a {PIPELINE} (with model_index.json), "
+                "a hub id such as stabilityai/stable-diffusion-3.5-medium, or micro-sd3"
+            )
+        return
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise FileNotFoundError(
+            f"model.path = {path}: the folder has no model_index.json; give a folder that "
+            f"{PIPELINE}.save_pretrained wrote"
+        )
+    try:
+        name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, OSError) as error:
+        raise ValueError(
+            f"model.path = {path}: model_index.json cannot be read ({error}); download it again"
+        ) from error
+    if name != PIPELINE:
+        raise ValueError(f"model.path = {path} holds a {name}; the model 'sd3' fits a {PIPELINE} only")
+
+
+def _load_pipeline(path: str, dtype: torch.dtype) -> StableDiffusion3Pipeline:
+    try:
+        parts = StableDiffusion3Pipeline.load_config(path)
+        # diffusers wants to be told of an encoder that the folder leaves out (T5, most often)
+        absent = {name: None for name in ("text_encoder_3", "tokenizer_3") if not any(parts.get(name) or ())}
+        pipeline = StableDiffusion3Pipeline.from_pretrained(path, torch_dtype=dtype, use_safetensors=True, **absent)
+    except HFValidationError as error:
+        raise ValueError(f"model.path = {path}: neither a folder nor a hub id ({error})") from error
+    except (HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"model.path = {path}: the weights cannot be loaded ({reason}); give a complete folder of safetensors, "
+            "or check the hub id and the network"
+        ) from error
+    return pipeline
