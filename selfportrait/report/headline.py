@@ -1,0 +1,149 @@
+"""The top of the page in words and numbers: what ran, what changed, and the same by category.
+
+Read this to see how the report words a result, above all one that may be chance.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from selfportrait.report.charts import accuracy_chart, change_chart
+from selfportrait.report.form import finite, percent, plain, points
+from selfportrait.report.pictures import Changes
+from selfportrait.report.reading import RunRecord, accuracies
+
+__all__ = ["Categories", "Headline", "category_rows", "headline", "other_categories", "what_ran"]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The trained category before and after; `after` and `change` are empty until they are measured."""
+
+    category: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    change: dict[str, Any]
+    verdict: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Accuracy by category: rows for the table, and the charts (None where nothing was measured)."""
+
+    rows: list[dict[str, Any]]
+    chart: Markup | None
+    change_chart: Markup | None
+    is_paired: bool
+
+
+def what_ran(run: RunRecord) -> dict[str, Any]:
+    """The header: a name, one sentence on what ran, and how far it came."""
+    settings = run.settings
+    recipe = settings.get("recipe", {})
+    model = settings.get("model", {})
+    steps_done = len({row.get("step") for row in run.metrics})
+    return {
+        "name": str(run.config.get("name") or run.folder.name),
+        "sentence": _sentence(settings),
+        "model": str(model.get("path") or model.get("name") or "unknown"),
+        "seed": run.seed,
+        "recipe": str(recipe.get("name") or "unknown"),
+        "judge": str(settings.get("judge", {}).get("name") or "unknown"),
+        "steps_done": steps_done,
+        "steps": recipe.get("steps"),
+        "is_finished": bool(run.summary),
+    }
+
+
+def _sentence(settings: dict[str, Any]) -> str:
+    """One sentence for somebody who does not know the configuration."""
+    recipe, prompts = settings.get("recipe", {}), settings.get("prompts", {})
+    path = settings.get("model", {}).get("path") or settings.get("model", {}).get("name") or "model"
+    name = Path(path).name if Path(path).is_absolute() else path
+    kind = f"{plain(prompts['category'])} prompts" if prompts.get("category") else "prompts"
+    how_many = f"{recipe['group_size']} candidates" if "group_size" in recipe else "a group of candidates"
+    each = f"each of {recipe['prompts_per_step']} {kind}" if "prompts_per_step" in recipe else f"each of its {kind}"
+    steps = f"in each of {recipe['steps']} steps" if "steps" in recipe else "in each step"
+    judge = settings.get("judge", {}).get("name", "its judge")
+    return (
+        f"The text-to-image model {name} trained on its own pictures: {steps} it drew {how_many} for {each}, "
+        f"{judge} scored them, and {recipe.get('name', 'the recipe')} moved the model towards the candidates that "
+        "scored above their group’s average and away from those below."
+    )
+
+
+def headline(run: RunRecord) -> Headline:
+    """Before, after and change of the trained category, with the verdict its interval allows."""
+    category = run.trained_category
+    change = run.summary.get("change", {}).get(category, {})
+    after = accuracies(run, "after").get(category, {})
+    verdict, tone = _verdict(change, has_after=bool(after))
+    return Headline(category, accuracies(run, "before").get(category, {}), after, change, verdict, tone)
+
+
+def _verdict(change: dict[str, Any], *, has_after: bool) -> tuple[str, str]:
+    low, high = finite(change.get("low")), finite(change.get("high"))
+    if not has_after:
+        return "Not measured after training yet.", "open"
+    if low is None or high is None:
+        return "No interval of the difference was recorded.", "open"
+    if low > 0:
+        return "The whole interval is above zero: an improvement.", "good"
+    if high < 0:
+        return "The whole interval is below zero: it got worse.", "bad"
+    return "The interval contains zero: the difference may be chance.", "open"
+
+
+def other_categories(run: RunRecord) -> dict[str, Any]:
+    """The least favourable change among the categories that were not trained; empty where none was measured."""
+    skipped = {run.trained_category, "overall"}
+    changes = {name: finite(row.get("difference")) for name, row in run.summary.get("change", {}).items()}
+    others = {name: value for name, value in changes.items() if name not in skipped and value is not None}
+    if not others:
+        return {}
+    name = min(others, key=lambda key: others[key])
+    row = run.summary["change"][name]
+    return {"category": name, "difference": others[name], "low": row.get("low"), "high": row.get("high")}
+
+
+def category_rows(run: RunRecord, changes: dict[str, Changes]) -> Categories:
+    """One row a category: the trained one first, overall last."""
+    before, after = accuracies(run, "before"), accuracies(run, "after")
+    trained = run.trained_category
+    names = sorted(before or after, key=lambda name: (name == "overall", name != trained))
+    rows = [
+        {
+            "name": name,
+            "is_trained": name == trained and name != "overall",
+            "before": before.get(name, {}),
+            "after": after.get(name, {}),
+            "change": run.summary.get("change", {}).get(name, {}),
+            "tone": _verdict(run.summary.get("change", {}).get(name, {}), has_after=name in after)[1],
+            "changes": changes.get(name),
+        }
+        for name in names
+    ]
+    has_change = any(row["change"] for row in rows)
+    return Categories(
+        rows=rows,
+        chart=accuracy_chart(rows, _accuracy_text(rows)) if rows else None,
+        change_chart=change_chart(rows, _change_text(rows)) if has_change else None,
+        is_paired=bool(changes),
+    )
+
+
+def _accuracy_text(rows: list[dict[str, Any]]) -> str:
+    """What the chart shows, for a reader who cannot see it; the intervals are in the table."""
+    parts = [
+        f"{plain(row['name'])} {percent(row['before'].get('accuracy'))} to {percent(row['after'].get('accuracy'))}"
+        for row in rows
+    ]
+    return "Accuracy by category, before to after: " + ", ".join(parts) + "."
+
+
+def _change_text(rows: list[dict[str, Any]]) -> str:
+    parts = [f"{plain(row['name'])} {points(row['change'].get('difference'))}" for row in rows]
+    return "Change of accuracy by category, in points: " + ", ".join(parts) + "."

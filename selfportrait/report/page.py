@@ -1,0 +1,70 @@
+"""Writes `report.html` from a run folder: one file, no script, no network, the same bytes for the same folder.
+
+Read this first: it lists the sections of the page; each is prepared by the file named like it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from selfportrait import store
+from selfportrait.report import form
+from selfportrait.report.groups import example_groups
+from selfportrait.report.headline import category_rows, headline, other_categories, what_ran
+from selfportrait.report.pictures import count_changes, first_pictures, largest_changes, read_pairs
+from selfportrait.report.progress import costs, events, training_charts
+from selfportrait.report.reading import RunRecord, read_run
+
+__all__ = ["write_report"]
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write `report.html` into a run folder, whole or not at all, and return its path.
+
+    A run that was cut off gets a report too: a section without data says what is missing.
+    Raises FileNotFoundError where there is no run, ValueError where a file of the run cannot be read.
+    """
+    text = _environment().get_template("page.html.j2").render(_sections(read_run(run_folder)))
+    path = run_folder / "report.html"
+    store.write_bytes(path, text.encode())
+    return path
+
+
+def _sections(run: RunRecord) -> dict[str, Any]:
+    """Everything the template shows, by the name it has there."""
+    pairs = read_pairs(run)
+    categories = category_rows(run, count_changes(pairs))
+    return {
+        "run": run,
+        "what": what_ran(run),
+        "headline": headline(run),
+        "others": other_categories(run),
+        "first": first_pictures(run, pairs),
+        "largest": largest_changes(run, pairs),
+        "categories": categories,
+        "charts": training_charts(run),
+        "groups": example_groups(run),
+        "events": events(run),
+        "costs": costs(run),
+        "config": yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True, width=100),
+    }
+
+
+def _environment() -> Environment:
+    """Templates escape every value; only the charts, which are our own SVG, arrive as markup."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "percent": form.percent,
+        "points": form.points,
+        "number": form.number,
+        "signed": form.signed,
+        "duration": form.duration,
+        "memory": form.memory,
+        "plain": form.plain,
+    }
+    return environment
