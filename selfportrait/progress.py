@@ -90,16 +90,18 @@ def _shared_display() -> Iterator[Progress]:
 
 @contextmanager
 def _lines(label: str, total: int, done: int) -> Iterator[Advance]:
-    """Log at every tenth of the outermost bar; bars inside it are silent."""
-    outermost, start, last, finished = _depth == 1, time.monotonic(), 0.0, done
+    """Log at every tenth of the outermost bar, and nothing for what takes a moment; bars inside it are silent."""
+    outermost, start, finished = _depth == 1, time.monotonic(), done
+    last = start
 
     def advance(count: int) -> None:
         nonlocal finished, last
         tenth = finished * LINES // max(total, 1)
         finished += count
         now = time.monotonic()
-        is_due = now - last > SECONDS_BETWEEN_LINES and finished * LINES // max(total, 1) > tenth
-        if outermost and (is_due or finished == total):
+        is_next = finished * LINES // max(total, 1) > tenth and now - last > SECONDS_BETWEEN_LINES
+        is_end = finished == total and now - start > SECONDS_BETWEEN_LINES
+        if outermost and (is_next or is_end):
             last = now
             logger.info("%s: %d of %d%s", label, finished, total, _pace(finished - done, total - finished, now - start))
 

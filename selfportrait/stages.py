@@ -101,17 +101,16 @@ def save_scores(folder: Path, step: int, ids: Sequence[str], judge: str, scores:
 
 
 def evaluate(
-    model: Draws, benchmark: Benchmark, folder: Path, *, seed: int = 0, label: str = "evaluating"
+    model: Draws, benchmark: Benchmark, folder: Path, *, label: str = "evaluating"
 ) -> dict[str, Summary]:
     """Measure a model: draw the benchmark's prompts at its seeds, judge, write evaluation parts, aggregate.
 
-    Goes on at the first part that is missing. `seed` is recorded by callers; the benchmark owns the pictures' seeds.
+    Goes on at the first part that is missing. The benchmark owns the pictures' seeds.
     """
     prompts = benchmark.prompts()
     chunks = [prompts[start : start + PROMPTS_PER_PART] for start in range(0, len(prompts), PROMPTS_PER_PART)]
     done = len(store.parts(folder))
-    with progress.bar(label, total=len(prompts)) as advance:
-        advance(sum(len(chunk) for chunk in chunks[:done]))
+    with progress.bar(label, total=len(prompts), done=sum(len(chunk) for chunk in chunks[:done])) as advance:
         for index, chunk in enumerate(chunks[done:], start=done):
             store.write_table(folder, index, _measure(model, benchmark, chunk), store.EVALUATION)
             advance(len(chunk))

@@ -1,0 +1,300 @@
+"""The commands. Each one reads its input, calls what does the work, and shows the result.
+
+Heavy packages are imported inside the commands that need them, so that `--help` and the lists answer at once.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from selfportrait import __version__, components, config, console
+from selfportrait.commands import describe, pairs
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="selfportrait",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"Start with: [bold]selfportrait recipes[/]. {console.TRACEBACK}=1 shows where an error comes from.",
+)
+micro = typer.Typer(rich_markup_mode="rich", help="The embedded micro world: look at it, or train its model again.")
+app.add_typer(micro, name="micro")
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the component; may be given several times."),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Every random choice follows from it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A folder, a hub id, an embedded name such as micro-sd3, or the folder of a run."
+    ),
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 for a failed check, 2 for bad input, 130 for Ctrl-C."""
+    return console.run(app, sys.argv[1:] if arguments is None else arguments)
+
+
+def _example(*lines: str) -> str:
+    return "\n\n".join(["[bold]Examples[/]", *(f"  selfportrait {line}" for line in lines)])
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """A text-to-image model improves itself: it draws, judges what it drew, and trains on the verdicts."""
+    if version:
+        console.echo(f"selfportrait {__version__}")
+        raise typer.Exit
+
+
+@app.command(
+    epilog=_example(
+        "improve gpo-micro-counting --run runs/mine",
+        "improve gpo-micro-counting recipe.group_size=8 optimizer.learning_rate=5e-6 --run runs/other",
+        "improve my.yaml seed=1",
+    )
+)
+def improve(
+    name: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="A name from `selfportrait recipes`, or the path of a YAML file.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change, as section.key=value.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run folder; by default runs/ and the config's name.")
+    ] = None,
+) -> None:
+    """Improve a model: measure it, let it train on its own pictures, measure it again, write a report.
+
+    A run that was stopped, in whatever way, goes on where it stopped with the same command.
+    """
+    settings = config.load(name, overrides or [])
+    folder = run or Path("runs") / Path(name).stem
+    console.silence_libraries()
+    checked = config.bind(settings)
+    from selfportrait.commands import improve as command
+
+    with console.resumable():
+        command.run(checked, folder)
+    command.show_result(folder)
+
+
+@app.command(epilog=_example("recipes"))
+def recipes() -> None:
+    """List the configs that come with the package: what each reproduces, on what hardware, in what time."""
+    for name in config.names():
+        header = describe.header(config.header(name))
+        console.echo(typer.style(name, bold=True))
+        console.echo(f"  {header.title}")
+        for field in ("hardware", "time", "result", "command"):
+            console.echo(f"  {field + ':':<10}{header.fields.get(field, '-')}")
+
+
+@app.command("components", epilog=_example("components", "components judges", "components judges ocr"))
+def list_components(
+    slot: Annotated[str | None, typer.Argument(metavar="SLOT", help="One of the slots, or `optimizer`.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One of its components.")] = None,
+) -> None:
+    """List the slots of a config, the components that fit into one, or the settings of one component."""
+    if slot is None:
+        _echo_pairs([(slot, ", ".join(components.names(slot)) or "-") for slot in components.SLOTS])
+    elif slot == "optimizer":
+        _echo_component(config.bind_section("optimizer", {}).component)
+    elif name is None:
+        slot = config.SECTIONS.get(slot, slot)  # `judge`, the section, does for `judges`, the slot
+        _echo_pairs([(found, components.summary(slot, found)) for found in components.names(slot)])
+    else:
+        console.silence_libraries()
+        _echo_component(components.find(config.SECTIONS.get(slot, slot), name))
+
+
+def _echo_component(component: Callable[..., Any]) -> None:
+    console.echo(describe.docstring(component))
+    settings = describe.settings(component)
+    console.echo("\nsettings:" if settings else "\nno settings")
+    _echo_pairs([(f"  {item.name}", item.said) for item in settings])
+
+
+def _echo_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    """One pair a line, never wrapped, so that scripts can read the first word."""
+    width = max((len(first) for first, _ in pairs), default=0)
+    for first, second in pairs:
+        console.echo(f"{first:<{width}}  {second}")
+
+
+@app.command(
+    epilog=_example(
+        'sample micro-sd3 "three red circles" "a blue star" --out pictures',
+        "sample runs/demo --prompts prompts.txt --count 8 --out pictures",
+        'sample stabilityai/stable-diffusion-3.5-medium "a sign that reads \\"OPEN\\"" --steps 28 --set dtype=bfloat16',
+    )
+)
+def sample(
+    model: Model,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="PROMPT", help="What to draw.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="More prompts: .txt (one a line), .jsonl, .csv or .parquet.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new or empty folder.")] = Path("pictures"),
+    count: Annotated[int, typer.Option(min=1, help="Pictures a prompt.")] = 4,
+    seed: Seed = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps; by default the model's.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale, 1 is off; by default the model's.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Draw pictures: PNG files, a metadata.jsonl as `datasets` reads it, and all of them in grid.png."""
+    console.silence_libraries()
+    from selfportrait.commands import imagefolder, loading
+    from selfportrait.commands import sample as command
+
+    chosen = {"num_inference_steps": steps, "guidance_scale": guidance}
+    overrides = {**{key: value for key, value in chosen.items() if value is not None}, **pairs.parse(settings or [])}
+    wanted = command.read_prompts(texts or [], prompts)
+    imagefolder.check_empty(out)
+    source = loading.resolve(model, overrides)
+    command.draw(source.load(), wanted, out, count=count, seed=seed)
+    console.echo(f"{len(wanted) * count} pictures in {out}, all of them in {out / 'grid.png'}")
+
+
+@app.command(
+    epilog=_example(
+        "judge --judge micro_count pictures",
+        'judge --judge ocr --set score=edit --prompt "the word \\"cat\\"" one.png two.png',
+        "judge --judge micro_exact pictures --json",
+    )
+)
+def judge(
+    pictures: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES...", help="Picture files, or folders with a metadata.jsonl.")
+    ],
+    name: Annotated[str, typer.Option("--judge", metavar="NAME", help="A name from `selfportrait components judges`.")],
+    prompt: Annotated[str | None, typer.Option(help="The prompt of every picture, instead of metadata.jsonl.")] = None,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score pictures with a judge; a picture that it cannot judge is missing, with the reason."""
+    console.silence_libraries()
+    section = config.bind_section("judge", {"name": name, **pairs.parse(settings or [])})
+    from selfportrait.commands import judge as command
+
+    verdicts = command.judge(section.build(), pictures, prompt)
+    if as_json:
+        console.echo(command.as_json(verdicts))
+    else:
+        console.show(command.score_table(verdicts))
+
+
+@app.command(
+    epilog=_example(
+        "evaluate micro-sd3",
+        "evaluate runs/demo --run runs/demo-check --json",
+        "evaluate micro-sd3 --set prompts_per_category=20 --set model.guidance_scale=3",
+    )
+)
+def evaluate(
+    model: Model,
+    benchmark: Annotated[str, typer.Option(help="A name from `selfportrait components benchmarks`.")] = "micro",
+    settings: Settings = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The benchmark's own seed; by default its default.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep the pictures and verdicts here, and go on there if stopped."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model: accuracy by category with 95 % intervals, and pass@4.
+
+    --set takes settings of the benchmark, and with `model.` in front those of the model.
+    """
+    console.silence_libraries()
+    from selfportrait.commands import evaluate as command
+    from selfportrait.commands import loading
+
+    own, of_model = pairs.split(pairs.parse(settings or []), "model")
+    seeded = own if seed is None else {**own, "seed": seed}
+    section = config.bind_section("benchmark", {"name": benchmark, **seeded})
+    source = loading.resolve(model, of_model)
+    with ExitStack() as stack:
+        folder = run or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if run is not None:
+            stack.enter_context(console.resumable())
+        result = command.evaluate(source, section, folder)
+    if as_json:
+        console.echo(json.dumps(result, indent=2))
+    else:
+        console.show(command.accuracy_table(result))
+
+
+@app.command(epilog=_example("report runs/demo"))
+def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, finished or not.")]) -> None:
+    """Write the report of a run again: one HTML file that opens from disk."""
+    from selfportrait.report import write_report
+
+    console.echo(str(write_report(run)))
+
+
+@app.command(epilog=_example("doctor"))
+def doctor() -> None:
+    """Say what is installed and check in a few seconds that it works; the exit code is 1 where it does not."""
+    console.silence_libraries()
+    from selfportrait import doctor as surgery
+
+    if not surgery.examine(console.echo):
+        raise typer.Exit(1)
+
+
+@micro.command(epilog=_example("micro build sd3", "micro build sd3-text --out my-text-model --device cuda"))
+def build(
+    name: Annotated[str, typer.Argument(metavar="{sd3,sd3-text}", help="Which pipeline.")],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="By default runs/micro- and the name.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Updates of the transformer; by default the shipped one's.")
+    ] = None,
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto",
+) -> None:
+    """Train an embedded model from nothing: up to three hours on two cores, minutes on a GPU.
+
+    It goes on where it was stopped.
+    """
+    console.silence_libraries()
+    from selfportrait.micro import build as building
+
+    with console.resumable():
+        folder = building.build(name, out or Path("runs") / f"micro-{name}", steps=steps, seed=seed, device=device)
+    console.echo(f"model   {folder}")
+
+
+@micro.command(epilog=_example("micro show", "micro show --category numeracy --count 16 --out numeracy.png"))
+def show(
+    category: Annotated[str | None, typer.Option(help="One category; by default each in turn.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 12,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the pictures go, as one PNG.")] = Path("micro.png"),
+) -> None:
+    """Draw scenes of the micro world: one picture with all of them, prompts and questions in the terminal."""
+    from selfportrait.commands import show as command
+
+    shown = command.draw_prompts(category, count, seed)
+    command.write_sheet(shown, out, seed)
+    for number, prompt in enumerate(shown, start=1):
+        console.echo(f"{number:>3}  {prompt.text}  [{prompt.category}]")
+        for question in prompt.questions:
+            console.echo(f"       {question.text}  {'yes' if question.answer else 'no'}")
+    console.echo(f"pictures, in this order row by row: {out}")

@@ -1,0 +1,65 @@
+"""From what a user calls a model to a loaded one: a folder, a hub id, an embedded name, or a run.
+
+Read this to learn which weights `selfportrait sample` and `selfportrait evaluate` use.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from selfportrait import config, store
+
+__all__ = ["Source", "resolve"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that is known to be there but not loaded; `adapter` holds LoRA weights that a run trained."""
+
+    section: config.Section
+    adapter: Path | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the pictures it draws, as JSON has it."""
+        return {**self.section.resolved, "adapter": None if self.adapter is None else str(self.adapter)}
+
+    def load(self) -> Any:
+        """Load the weights."""
+        model = self.section.build()
+        model.load()
+        if self.adapter is not None:
+            model.load_adapter(self.adapter)
+        return model
+
+
+def resolve(name: str, overrides: Mapping[str, Any]) -> Source:
+    """Find a model; `overrides` are settings of its component. A run's own settings hold where they say nothing.
+
+    Raises FileNotFoundError or ValueError where there is no such model, or the run has not saved one yet.
+    """
+    folder = Path(name)
+    if folder.name == "model" and _run_settings(folder.parent) is not None:
+        folder = folder.parent
+    settings = _run_settings(folder)
+    if settings is None:
+        return Source(config.bind_section("model", {"name": "sd3", "path": name, "train": "full", **overrides}))
+    saved = folder / "model"
+    if not saved.is_dir():
+        raise FileNotFoundError(
+            f"The run {folder} has no model yet: finish it with selfportrait improve CONFIG --run {folder}"
+        )
+    if (saved / "model_index.json").is_file():
+        whole = {**settings, "path": str(saved), "train": "full"}
+        return Source(config.bind_section("model", {**whole, **overrides}))
+    return Source(config.bind_section("model", {**settings, **overrides}), adapter=saved)
+
+
+def _run_settings(folder: Path) -> dict[str, Any] | None:
+    """The model section of a run's config.json; None where the folder is no run."""
+    path = folder / "config.json"
+    found = store.read_json(path) if path.is_file() else None
+    settings = found.get("settings") if isinstance(found, dict) else None
+    model = settings.get("model") if isinstance(settings, dict) else None
+    return model if isinstance(model, dict) else None
