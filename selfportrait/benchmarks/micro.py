@@ -1,14 +1,13 @@
 """The micro benchmark: held-out prompts of the micro world, judged exactly; words are read by OCR."""
 
 from collections.abc import Sequence
-from functools import cache
 from itertools import groupby, islice
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from PIL import Image
 from pydantic import Field
 
-from selfportrait import components
+from selfportrait.benchmarks._judged import judged
 from selfportrait.benchmarks.base import Row
 from selfportrait.micro.scenes import prompts
 from selfportrait.seeds import derive
@@ -58,28 +57,9 @@ class Micro:
 
     def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
         """Judge each picture; one row a picture, in order."""
-        rows: list[Row] = []
         drawn = list(zip(prompts, images, strict=True))
+        rows: list[Row] = []
         for category, part in groupby(drawn, key=lambda pair: pair[0].category):
-            flat = [(prompt, index, image) for prompt, several in part for index, image in enumerate(several)]
-            scores = _judge(JUDGES.get(category, DEFAULT_JUDGE))(
-                [prompt for prompt, _, _ in flat], [i for *_, i in flat]
-            )
-            rows += [
-                {
-                    "prompt_id": prompt.id,
-                    "category": category,
-                    "index": index,
-                    "exact": None if score.value is None else bool(score.details["exact"]),
-                    "score": score.value,
-                    "reason": score.reason,
-                    "details": score.details,
-                }
-                for (prompt, index, _), score in zip(flat, scores, strict=True)
-            ]
+            own_prompts, own_images = zip(*part, strict=True)
+            rows += judged(JUDGES.get(category, DEFAULT_JUDGE), own_prompts, own_images)
         return rows
-
-
-@cache
-def _judge(name: str) -> Any:
-    return components.find("judges", name)()
