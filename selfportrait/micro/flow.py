@@ -302,6 +302,7 @@ def save(pipeline: StableDiffusion3Pipeline, folder: Path) -> None:
     """
     for module in (pipeline.vae, pipeline.transformer, pipeline.text_encoder, pipeline.text_encoder_2):
         module.eval()
+    pipeline.vae.register_to_config(_name_or_path="")  # not the builder's folders
     pipeline.vae.half()
     pipeline.transformer.half()
     pipeline.save_pretrained(folder)

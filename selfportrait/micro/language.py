@@ -112,9 +112,12 @@ def parse(text: str) -> Claim:
     if word := _WORD.match(prompt):
         return Claim(word=word["word"])
     tail = _TAIL.match(prompt)
-    place = _PLACE.match(tail["rest"]) if tail else None
-    assert tail is not None and place is not None
-    rest, relation = place["rest"], None
+    assert tail, "every part of the pattern is optional"
+    place = _PLACE.match(tail["rest"])
+    assert place
+    rest: str = place["rest"]
+    relation: str | None = None
+    phrases: tuple[Phrase, ...]
     for candidate in RELATIONS:
         first, found, second = rest.partition(f" {candidate} ")
         if found:

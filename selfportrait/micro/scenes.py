@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from selfportrait.micro.language import PLACES, RELATIONS, Claim, Phrase, parse, questions, say
 from selfportrait.micro.words import room, words
-from selfportrait.micro.world import BACKGROUNDS, CELL, COLOURS, GRID, JITTER, SHAPES, SIDE, Item, Scene, Word
+from selfportrait.micro.world import BACKGROUNDS, CELL, COLOURS, GRID, JITTER, SHAPES, Item, Scene, Word
 from selfportrait.types import Prompt
 
 __all__ = ["CATEGORIES", "SHAPE_CATEGORIES", "claim", "is_held_out", "lay_out", "place_word", "prompts", "scatter"]
@@ -139,7 +139,7 @@ def _is_cell_at(cell: tuple[int, int], place: str) -> bool:
 
 
 def lay_out(claim: Claim, rng: random.Random) -> Scene:
-    """Draw a scene that fulfils a claim exactly: what the prompt leaves open is random, what it does not name absent."""
+    """Draw a scene that fulfils a claim exactly: what it leaves open is random, what it does not name is absent."""
     if claim.word is not None:
         return Scene(word=place_word(claim.word, rng))
     kinds = [phrase for phrase in claim.phrases for _ in range(phrase.count)]
@@ -147,7 +147,6 @@ def lay_out(claim: Claim, rng: random.Random) -> Scene:
     for phrase, (column, row) in zip(kinds, _cells(claim, len(kinds), rng), strict=True):
         size = phrase.size or "medium"
         x, y = (cell * CELL + CELL // 2 + rng.randint(-JITTER[size], JITTER[size]) for cell in (column, row))
-        assert 0 < x < SIDE and 0 < y < SIDE
         items.append(Item(phrase.colour or rng.choice(list(COLOURS)), phrase.shape, size, x, y))
     rng.shuffle(items)
     return Scene(tuple(items), claim.background or "black")

@@ -115,7 +115,7 @@ def stencil(shape: str, radius: float) -> np.ndarray:
         draw.ellipse([middle - hole, middle - hole, middle + hole, middle + hole], fill=0)
     else:
         draw.polygon([(middle + x * scale, middle + y * scale) for x, y in outline(shape, radius)], fill=255)
-    coverage = np.asarray(canvas, dtype=np.float32).reshape(CELL, scale, CELL, scale).mean((1, 3)) / 255
+    coverage: np.ndarray = np.asarray(canvas, dtype=np.float32).reshape(CELL, scale, CELL, scale).mean((1, 3)) / 255
     coverage.flags.writeable = False
     return coverage
 

@@ -45,7 +45,7 @@ class RepeatedTokenAttention:
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         attended = attended.transpose(1, 2).flatten(2)
         length = hidden_states.shape[1]
-        image = attn.to_out[1](attn.to_out[0](attended[:, :length]))
+        image: torch.Tensor = attn.to_out[1](attn.to_out[0](attended[:, :length]))
         if encoder_hidden_states is None:
             return image
         context = attended[:, length:]

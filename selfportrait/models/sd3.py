@@ -11,9 +11,11 @@ from typing import Annotated, Literal
 
 import torch
 from diffusers import StableDiffusion3Pipeline
-from huggingface_hub.utils import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from PIL import Image
 from pydantic import Field
+from safetensors import SafetensorError
 
 from selfportrait import seeds as keyed
 from selfportrait.micro.checkpoints import embedded
@@ -24,6 +26,8 @@ from selfportrait.types import Draw
 __all__ = ["SD3"]
 
 PIPELINE = "StableDiffusion3Pipeline"
+DECODED_AT_ONCE = 16  # pictures; full-resolution activations of more leave the cache, 1.5 times slower on a CPU
+LORA_FILE = "pytorch_lora_weights.safetensors"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LORA_TARGETS = tuple(
     f"attn.{name}"
@@ -67,7 +71,7 @@ class SD3:
         """Load the weights (safetensors only) and make the transformer trainable."""
         self.pipeline = _load_pipeline(self.path, self.dtype).to(self.device)
         self.pipeline.set_progress_bar_config(disable=True)
-        for module in (self.pipeline.vae, self.pipeline.text_encoder, self.pipeline.text_encoder_2):
+        for module in self._frozen_modules().values():
             module.requires_grad_(False).eval()
         self.transformer = self.pipeline.transformer.requires_grad_(self.train == "full").eval()
         if self.pipeline.text_encoder_3 is None:
@@ -83,23 +87,29 @@ class SD3:
                 self.transformer.add_adapter(config)
         return self
 
+    def _frozen_modules(self) -> dict[str, torch.nn.Module]:
+        names = ("vae", "text_encoder", "text_encoder_2", "text_encoder_3")
+        modules = {name: getattr(self.pipeline, name) for name in names}
+        return {name: module for name, module in modules.items() if module is not None}
+
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """Encode prompts into context (B, T, D) and pooled (B, P); a text met before costs nothing."""
-        new = [text for text in dict.fromkeys(prompts) if text not in self._encoded]
-        for start in range(0, len(new), self.batch_size):
-            texts = new[start : start + self.batch_size]
-            has_t5 = self.pipeline.text_encoder_3 is not None
-            context, _, pooled, _ = self.pipeline.encode_prompt(
-                texts,
-                None,
-                None,
-                device=self.device,
-                do_classifier_free_guidance=False,
-                max_sequence_length=self.max_sequence_length if has_t5 else 1,
-            )
-            for row, text in enumerate(texts):
-                self._encoded[text] = Conditioning(context[row].clone(), pooled[row].clone())
+        """Encode prompts into context (B, T, D) and pooled (B, P); a text met before costs nothing.
+
+        Each text alone: the last bits depend on the size of a batch, and a resumed run meets its prompts in others.
+        """
+        has_t5 = self.pipeline.text_encoder_3 is not None
+        for text in dict.fromkeys(prompts):
+            if text not in self._encoded:
+                context, _, pooled, _ = self.pipeline.encode_prompt(
+                    text,
+                    None,
+                    None,
+                    device=self.device,
+                    do_classifier_free_guidance=False,
+                    max_sequence_length=self.max_sequence_length if has_t5 else 1,
+                )
+                self._encoded[text] = Conditioning(context[0], pooled[0])
         rows = [self._encoded[text] for text in prompts]
         return Conditioning(torch.stack([row.context for row in rows]), torch.stack([row.pooled for row in rows]))
 
@@ -133,11 +143,11 @@ class SD3:
         return drawn  # (B, C, H, W)
 
     @torch.no_grad()
-    def decode(self, latents: torch.Tensor) -> list:
+    def decode(self, latents: torch.Tensor) -> list[Image.Image]:
         """Decode latents (B, C, H, W) of the denoiser's space into RGB pictures."""
         vae = self.pipeline.vae
-        images: list = []
-        for _, part in _chunks(latents, self.batch_size):
+        images: list[Image.Image] = []
+        for part in latents.split(min(self.batch_size, DECODED_AT_ONCE)):
             pixels = vae.decode(part / vae.config.scaling_factor + vae.config.shift_factor, return_dict=False)[0]
             images += self.pipeline.image_processor.postprocess(pixels, output_type="pil")
         return images
@@ -162,7 +172,8 @@ class SD3:
             return_dict=False,
         )[0]
         error = (velocity.float() - (noise - latents).float()).square()
-        return -(error if weights is None else weights * error).mean(dim=(1, 2, 3))
+        mean: torch.Tensor = (error if weights is None else weights * error).mean(dim=(1, 2, 3))
+        return -mean
 
     @contextmanager
     def reference(self) -> Iterator[None]:
@@ -203,14 +214,9 @@ class SD3:
 
     def frozen(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that must not change: autoencoder, text encoders, and the transformer under its adapters."""
-        modules = {
-            "vae": self.pipeline.vae,
-            "text_encoder": self.pipeline.text_encoder,
-            "transformer": self.transformer,
-        }
         return {
             f"{prefix}.{name}": parameter
-            for prefix, module in modules.items()
+            for prefix, module in {**self._frozen_modules(), "transformer": self.transformer}.items()
             for name, parameter in module.named_parameters()
             if not parameter.requires_grad
         }
@@ -218,19 +224,43 @@ class SD3:
     def save(self, folder: Path) -> None:
         """Write a whole pipeline (full) or `pytorch_lora_weights.safetensors` for `load_lora_weights` (LoRA)."""
         if self.train == "full":
+            self._reset_tokenizers()
             self.pipeline.save_pretrained(folder, safe_serialization=True)
             return
         layers = get_peft_model_state_dict(self.transformer)
-        self.pipeline.save_lora_weights(folder, transformer_lora_layers=layers, safe_serialization=True)
+        self.pipeline.save_lora_weights(
+            folder,
+            transformer_lora_layers=layers,
+            transformer_lora_adapter_metadata=self.transformer.peft_config["default"].to_dict(),  # alpha above all
+            safe_serialization=True,
+        )
+
+    def _reset_tokenizers(self) -> None:
+        """Forget the padding of the last call, which a tokenizer would save: equal models make equal files."""
+        for tokenizer in (self.pipeline.tokenizer, self.pipeline.tokenizer_2, self.pipeline.tokenizer_3):
+            if tokenizer is not None:
+                tokenizer.backend_tokenizer.no_padding()
+                tokenizer.backend_tokenizer.no_truncation()
 
     def load_adapter(self, folder: Path) -> None:
         """Take up LoRA weights that `save` wrote."""
-        state = self.pipeline.lora_state_dict(folder, use_safetensors=True)
-        state = {name.removeprefix("transformer."): value for name, value in state.items()}
-        set_peft_model_state_dict(self.transformer, state)
+        if not (folder / LORA_FILE).is_file():
+            raise FileNotFoundError(
+                f"{folder} holds no {LORA_FILE}; give the folder in which a LoRA run saved its model"
+            )
+        try:
+            state = self.pipeline.lora_state_dict(folder, weight_name=LORA_FILE, use_safetensors=True)
+            state = {name.removeprefix("transformer."): value for name, value in state.items()}
+            set_peft_model_state_dict(self.transformer, state)
+        except (RuntimeError, SafetensorError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise ValueError(
+                f"the LoRA weights in {folder} do not fit model.lora_rank = {self.rank} of {self.path} ({reason}); "
+                "use the model settings they were trained with"
+            ) from error
 
 
-def _chunks(items: Sequence, size: int) -> Iterator[tuple[int, Sequence]]:
+def _chunks(items: Sequence[int], size: int) -> Iterator[tuple[int, Sequence[int]]]:
     for start in range(0, len(items), size):
         yield start, items[start : start + size]
 
@@ -241,7 +271,7 @@ def _check_folder(path: str) -> None:
     if not folder.is_dir():
         if path.startswith((".", "/", "~")) or path.count("/") != 1:
             raise FileNotFoundError(
-                f"model.path = {path}: there is no such folder; give the folder of a {PIPELINE} (with model_index.json), "
+                f"model.path = {path}: there is no such folder; give the folder of a {PIPELINE} with model_index.json, "
                 "a hub id such as stabilityai/stable-diffusion-3.5-medium, or micro-sd3"
             )
         return
@@ -252,13 +282,20 @@ def _check_folder(path: str) -> None:
             f"{PIPELINE}.save_pretrained wrote"
         )
     try:
-        name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, OSError) as error:
+        parts = dict(json.loads(index.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, OSError) as error:
         raise ValueError(
             f"model.path = {path}: model_index.json cannot be read ({error}); download it again"
         ) from error
-    if name != PIPELINE:
-        raise ValueError(f"model.path = {path} holds a {name}; the model 'sd3' fits a {PIPELINE} only")
+    if parts.get("_class_name") != PIPELINE:
+        raise ValueError(
+            f"model.path = {path} holds a {parts.get('_class_name')}; the model 'sd3' fits a {PIPELINE} only"
+        )
+    for name, part in parts.items():  # transformers would stand an empty tokenizer in for a missing one
+        if isinstance(part, list) and all(part) and not any((folder / name).glob("*")):
+            raise FileNotFoundError(
+                f"model.path = {path}: {name} is missing, which model_index.json names; give a complete folder"
+            )
 
 
 def _load_pipeline(path: str, dtype: torch.dtype) -> StableDiffusion3Pipeline:
@@ -269,7 +306,7 @@ def _load_pipeline(path: str, dtype: torch.dtype) -> StableDiffusion3Pipeline:
         pipeline = StableDiffusion3Pipeline.from_pretrained(path, torch_dtype=dtype, use_safetensors=True, **absent)
     except HFValidationError as error:
         raise ValueError(f"model.path = {path}: neither a folder nor a hub id ({error})") from error
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, OSError, SafetensorError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"model.path = {path}: the weights cannot be loaded ({reason}); give a complete folder of safetensors, "
