@@ -44,7 +44,7 @@ BATCHES = {8: 1, 32: 2, 128: 8}  # rows: groups that they are made of
 DRAWS = 5  # k of Algorithm 1
 NUM_INFERENCE_STEPS, GUIDANCE_SCALE = 10, 3.0
 TEXT = "two red circles on a white background"
-ALREADY_CHECKED = 1  # a step after the first, in which the recipe runs its tripwires
+STEP = 1  # it decides the draws; the tripwires run in the first update, which warms up
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def update(learner: Learner, groups: Groups, run: Run) -> Callable[[], object]:
     """One GPO update over k draws, as the recipe takes it: draws, passes, checks, clipping, AdamW, EMA, metrics."""
     num_prompts, group_size = groups.rewards.shape
     algorithm = Algorithm(group_size, DRAWS, 1, num_prompts, True)
-    return partial(_learn, learner, groups, forward_noise, gpo_loss, algorithm, run, 0, ALREADY_CHECKED)
+    return partial(_learn, learner, groups, forward_noise, gpo_loss, algorithm, run, 0, STEP)
 
 
 def bare_passes(model: SD3, groups: Groups) -> Callable[[], None]:

@@ -6,6 +6,7 @@ Each goes from one table to the next and writes nothing else, so it can be run a
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ __all__ = [
     "sample_candidates",
     "save_candidates",
     "save_scores",
+    "score",
     "verdicts",
 ]
 
@@ -85,6 +87,26 @@ def save_candidates(
     return [row["id"] for row in rows]
 
 
+def score(judge: Judge, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
+    """Judge pictures, one prompt each; a number that is not finite is a missing score.
+
+    Raises ValueError when the judge returned another number of scores than there are pictures.
+    """
+    scores = judge(prompts, images)
+    if len(scores) != len(images):
+        raise ValueError(
+            f"the judge {type(judge).__name__} returned {len(scores)} scores for {len(images)} pictures; it must "
+            "return one each, in order, with the value None for a picture that it cannot judge"
+        )
+    return [_finite(one) for one in scores]
+
+
+def _finite(given: Score) -> Score:
+    if given.value is None or math.isfinite(given.value):
+        return given
+    return replace(given, value=None, reason=given.reason or f"the judge returned {given.value}")
+
+
 def save_scores(folder: Path, step: int, ids: Sequence[str], judge: str, scores: Sequence[Score]) -> None:
     """Write one part of scores/: a missing score is null, with its reason."""
     rows = [
@@ -100,9 +122,7 @@ def save_scores(folder: Path, step: int, ids: Sequence[str], judge: str, scores:
     store.write_table(folder, step, rows, store.SCORES)
 
 
-def evaluate(
-    model: Draws, benchmark: Benchmark, folder: Path, *, label: str = "evaluating"
-) -> dict[str, Summary]:
+def evaluate(model: Draws, benchmark: Benchmark, folder: Path, *, label: str = "evaluating") -> dict[str, Summary]:
     """Measure a model: draw the benchmark's prompts at its seeds, judge, write evaluation parts, aggregate.
 
     Goes on at the first part that is missing. The benchmark owns the pictures' seeds.

@@ -1,6 +1,10 @@
-"""Which marked tests run: those that need a GPU or a network only when the command line asks for them by name."""
+"""Which marked tests run, and the tiny pipelines that several of them draw with.
+
+Tests that need a GPU or a network run only when the command line asks for them by name.
+"""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +28,46 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _expression(config: pytest.Config) -> str:
     return str(config.getoption("markexpr", default=""))
+
+
+@pytest.fixture(scope="session")
+def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a `StableDiffusion3Pipeline` of the embedded architecture with random weights, without T5."""
+    from selfportrait.micro import flow  # here: most tests need no diffusers
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-sd3"
+    flow.save(_untrained(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_sd3_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a small T5 encoder, which real checkpoints have."""
+    import torch
+    from diffusers import StableDiffusion3Pipeline
+    from transformers import T5Config, T5EncoderModel, T5Tokenizer
+
+    from selfportrait.micro import flow
+
+    parts = _untrained().components
+    width = parts["transformer"].config.joint_attention_dim
+    letters = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    parts["tokenizer_3"] = T5Tokenizer(vocab=letters + [(letter, -3.0) for letter in flow.LETTERS], extra_ids=0)
+    torch.manual_seed(1)
+    parts["text_encoder_3"] = T5EncoderModel(
+        T5Config(vocab_size=32, d_model=width, d_kv=16, d_ff=32, num_layers=1, num_heads=2)
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny-sd3-t5"
+    flow.save(StableDiffusion3Pipeline(**parts), folder)
+    return folder
+
+
+def _untrained():
+    import torch
+
+    from selfportrait.micro import autoencoder, flow
+
+    torch.manual_seed(0)
+    vae = autoencoder.new_autoencoder()
+    vae.register_to_config(shift_factor=0.1, scaling_factor=0.9)  # as after training: neither is 0 or 1
+    return flow.new_pipeline(vae, spells=False, seed=0)

@@ -209,7 +209,7 @@ def _draw_groups(
         samples, seeds = stages.sample_candidates(model, prompts, seed=seed, round_index=0, first=first, count=size)
     ids = stages.save_candidates(run.path(ROUND, "candidates"), step, prompts, first, samples, seeds)
     with _timed(seconds, "judge_s"):
-        scores = judge([prompt for prompt in prompts for _ in range(size)], samples.images)
+        scores = stages.score(judge, [prompt for prompt in prompts for _ in range(size)], samples.images)
     stages.check_missing(scores, max_missing, step)
     stages.save_scores(run.path(ROUND, "scores"), step, ids, type(judge).__name__, scores)
     rewards = torch.tensor([float("nan") if score.value is None else score.value for score in scores])
@@ -257,11 +257,12 @@ def _learn(
             (output.loss.mean() / k).backward()
             for name, value in {"loss": output.loss.detach().mean(), **output.metrics}.items():
                 totals.setdefault(name, []).append(value)
-        if step == 0 and update == 0:
+        is_first = learner.optimizer.num_steps == 0
+        if is_first:
             health.check_gradient(learner.model.trainable())
             before = health.fingerprint(learner.model.trainable())
         norm = learner.optimizer.step()
-        if step == 0 and update == 0:
+        if is_first:
             health.check_changed(before, learner.model.trainable())
         totals.setdefault("grad_norm", []).append(norm)
         if learner.ema is not None:
@@ -270,7 +271,7 @@ def _learn(
 
 
 def needs_old(loss: GroupLoss) -> bool:
-    """A loss with a guard looks at the old log-likelihoods; without one their gradient is zero and nobody needs them."""
+    """A loss with a guard looks at the old log-likelihoods; without one they have no gradient and nobody needs them."""
     return getattr(loss, "keywords", {}).get("guard") is not None
 
 
@@ -287,7 +288,8 @@ def _shared_draw(
 
 def _log_likelihood(model: Draws, latents: Tensor, conditioning: Conditioning, at: Draw) -> Tensor:
     flat = Draw(at.sigma.flatten(), at.noise.flatten(0, 1))
-    return model.log_likelihood(latents.flatten(0, 1), conditioning, flat).unflatten(0, latents.shape[:2])
+    rows = model.log_likelihood(latents.flatten(0, 1), conditioning, flat)
+    return rows.view(latents.shape[:2])  # (P, G)
 
 
 @torch.no_grad()

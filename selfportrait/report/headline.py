@@ -63,7 +63,8 @@ def _sentence(settings: dict[str, Any]) -> str:
     recipe, prompts = settings.get("recipe", {}), settings.get("prompts", {})
     path = settings.get("model", {}).get("path") or settings.get("model", {}).get("name") or "model"
     name = Path(path).name if Path(path).is_absolute() else path
-    kind = f"{plain(prompts['category'])} prompts" if prompts.get("category") else "prompts"
+    categories = prompts.get("categories") or [prompts.get("category")]
+    kind = f"{plain(categories[0])} prompts" if len(categories) == 1 and categories[0] else "prompts"
     how_many = f"{recipe['group_size']} candidates" if "group_size" in recipe else "a group of candidates"
     each = f"each of {recipe['prompts_per_step']} {kind}" if "prompts_per_step" in recipe else f"each of its {kind}"
     steps = f"in each of {recipe['steps']} steps" if "steps" in recipe else "in each step"

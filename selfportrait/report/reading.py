@@ -53,7 +53,9 @@ class RunRecord:
     @property
     def trained_category(self) -> str:
         """The category the prompts came from; "overall" where they came from several or from a file."""
-        category = self.settings.get("prompts", {}).get("category")
+        prompts = self.settings.get("prompts", {})
+        categories = prompts.get("categories") or [prompts.get("category")]
+        category = categories[0] if len(categories) == 1 else None
         measured = {*accuracies(self, "before"), *accuracies(self, "after")}
         return category if isinstance(category, str) and category in measured else "overall"
 

@@ -198,7 +198,7 @@ def write_run(folder: Path, *, steps: int = STEPS) -> Path:
         "seed": 7,
         "recipe": recipe,
         "model": {"name": "sd3", "path": "micro-sd3", "train": "full"},
-        "prompts": {"name": "micro", "category": "numeracy"},
+        "prompts": {"name": "micro", "categories": ["numeracy"]},
         "judge": {"name": "micro_count"},
         "selection": {"name": "standardize"},
         "draw": {"name": "forward_noise", "shift": 3.0},

@@ -1,0 +1,114 @@
+"""The embedded pipelines before and while they learn: tokens, training pictures, and going on after a stop."""
+
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from selfportrait.micro import autoencoder, build, flow
+from selfportrait.micro.scenes import CATEGORIES, SHAPE_CATEGORIES, prompts
+from selfportrait.micro.words import words
+from selfportrait.micro.world import Scene, render
+
+
+def texts(category: str, count: int) -> list[str]:
+    split = [islice(prompts(category, held_out=held_out, seed=0), count) for held_out in (False, True)]
+    return [prompt.text for part in split for prompt in part]
+
+
+@pytest.mark.parametrize("category", SHAPE_CATEGORIES)
+def test_every_prompt_fits_word_by_word(category: str) -> None:
+    tokenizer = flow.new_tokenizer(flow._vocabulary())
+    for text in texts(category, 150):
+        ids = tokenizer(text).input_ids
+        assert len(ids) <= flow.TOKENS
+        spoken = text.replace(",", " ,").split()
+        assert [token.removesuffix("</w>") for token in tokenizer.convert_ids_to_tokens(ids)[1:-1]] == spoken
+
+
+def test_words_are_spelt_by_letters_and_fit() -> None:
+    tokenizer = flow.new_tokenizer([])
+    for word in words():
+        ids = tokenizer(f'the word "{word.lower()}"').input_ids
+        assert len(ids) <= flow.TOKENS
+        letters = [token.removesuffix("</w>") for token in tokenizer.convert_ids_to_tokens(ids)[1:-1]]
+        assert "".join(letters) == f'theword"{word.lower()}"'
+        assert len(letters) == len("".join(letters))
+
+
+def test_the_training_examples_are_training_prompts_with_pictures_that_fulfil_them() -> None:
+    import random
+
+    from selfportrait.micro.detect import background_of, detect, verify
+    from selfportrait.micro.language import checks, parse
+    from selfportrait.micro.scenes import is_held_out
+
+    examples = flow._examples(dict.fromkeys(SHAPE_CATEGORIES, 1.0), random.Random(0))
+    right = []
+    for text, scene in islice(examples, 200):
+        assert not is_held_out(text)
+        image = render(scene)
+        right.append(all(verify(check, detect(image), background_of(image)) for check in checks(parse(text))))
+    assert sum(right) >= 199
+
+
+def test_pixels_span_minus_one_to_one() -> None:
+    found = autoencoder.pixels_of([render(Scene(background="white"))])
+    assert found.shape == (1, 3, 64, 64)
+    assert found[0, :, 0, 0].tolist() == pytest.approx([value / 127.5 - 1 for value in (240, 240, 236)])
+
+
+def test_a_new_pipeline_repeats_from_its_seed() -> None:
+    vae = autoencoder.new_autoencoder()
+    first, second, other = (flow.new_pipeline(vae, spells=False, seed=seed) for seed in (0, 0, 1))
+    weights = [torch.cat([p.flatten() for p in one.transformer.parameters()]) for one in (first, second, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_an_unknown_pipeline_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no micro pipeline 'sd4' to build; choose sd3 or sd3-text"):
+        build.build("sd4", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_category_is_learnt_by_one_of_the_pipelines() -> None:
+    assert {name for recipe in build.RECIPES.values() for name in recipe.categories} == set(CATEGORIES)
+
+
+class StoppedError(BaseException):
+    """The build is gone."""
+
+
+@pytest.mark.slow
+def test_a_stopped_build_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "CHECKPOINT_EVERY", 1)
+    settings = {"steps": 3, "training_set": 250, "decoder_steps": 1, "device": "cpu"}
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    torch.manual_seed(0)
+    vae = autoencoder.new_autoencoder()
+    vae.register_to_config(shift_factor=0.1, scaling_factor=0.9)
+    autoencoder.save(vae, whole / ".build" / "autoencoder")
+    shutil.copytree(whole, stopped)
+    build.build("sd3", whole, **settings)
+
+    step = flow.FlowTrainer.step
+
+    def stopping(self: flow.FlowTrainer, index: int, data: flow.TrainingSet) -> float:
+        if index == 2:
+            raise StoppedError
+        return step(self, index, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(flow.FlowTrainer, "step", stopping)
+        with pytest.raises(StoppedError):
+            build.build("sd3", stopped, **settings)
+    assert not (stopped / "model_index.json").exists()
+    build.build("sd3", stopped, **settings)
+    for part in ("transformer/diffusion_pytorch_model", "text_encoder/model", "vae/diffusion_pytorch_model"):
+        first, second = (load_file(folder / f"{part}.safetensors") for folder in (whole, stopped))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first), part
