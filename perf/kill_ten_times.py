@@ -39,10 +39,16 @@ def main() -> int:
     peaceful, killed = folder / "peaceful", folder / "killed"
     start = time.monotonic()
     subprocess.run([*command, str(peaceful)], check=True)
-    seconds = _work_seconds(peaceful, default=time.monotonic() - start)
-    print(f"in peace: {seconds:.0f} s of work in {peaceful}", flush=True)
+    seconds = time.monotonic() - start
+    print(f"in peace: {seconds:.0f} s, {progress(peaceful)} files of progress in {peaceful}", flush=True)
     kills = run_with_kills(
-        [*command, str(killed)], killed, kills=arguments.kills, seconds=seconds, seed=arguments.seed, say=_say
+        [*command, str(killed)],
+        killed,
+        kills=arguments.kills,
+        end=progress(peaceful),
+        jitter_s=seconds / (4 * arguments.kills),
+        seed=arguments.seed,
+        say=_say,
     )
     found = differences(peaceful, killed)
     print("\n".join(found) or f"no difference in {len(_files(peaceful))} files after {kills} kills")
@@ -57,27 +63,31 @@ def run_with_kills(
     folder: Path,
     *,
     kills: int,
-    seconds: float,
+    end: int,
+    jitter_s: float,
     seed: int,
     say: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Start the command, kill it, start it again, and let it finish after `kills` kills; returns how many there were.
 
-    `seconds` is what the run takes without kills. Each process is killed at a random moment after it opened the run
-    folder, within a share of that time, so that the moments spread over the whole run whatever is done again.
+    The moments are random points of progress, which does not depend on how fast the machine is just now: up to
+    `jitter_s` after there are as many files as drawn from 0 to `end`, the progress of a finished run.
     """
     chance = random.Random(seed)
-    for kill in range(kills):
-        wait = chance.uniform(0, 2 * seconds / (kills + 1))
+    points = sorted(chance.randrange(end) for _ in range(kills))
+    for kill, point in enumerate(points):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            _wait_for_lock(process, folder)
-            process.wait(timeout=wait)
+            while process.poll() is None and not (_is_opened(process, folder) and progress(folder) >= point):
+                time.sleep(0.01)
+            process.wait(timeout=chance.uniform(0, jitter_s))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            say(f"kill {kill + 1}: {wait:.1f} s after the folder was opened, {_progress(folder)}")
+            say(f"kill {kill + 1} at {progress(folder)} of {end} files of progress")
             continue
+        finally:
+            process.kill()
         if process.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} ended by itself with {process.returncode}")
         return kill
@@ -85,27 +95,20 @@ def run_with_kills(
     return kills
 
 
-def _wait_for_lock(process: subprocess.Popen[bytes], folder: Path) -> None:
-    """Wait until the process holds the run folder: it has the lock file open."""
+def progress(folder: Path) -> int:
+    """How many files of tables, metrics and checkpoints there are; a finished run has the most."""
+    return sum(path.suffix in (".parquet", ".jsonl", ".safetensors") for path in (folder / "round-0").rglob("*"))
+
+
+def _is_opened(process: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Whether the process holds the run folder's lock, where the system tells; the file is there otherwise."""
     lock, opened = folder / ".lock", Path(f"/proc/{process.pid}/fd")
-    while process.poll() is None:
-        if lock.exists() and (not opened.exists() or _has_open(opened, lock)):
-            return
-        time.sleep(0.02)
-
-
-def _has_open(opened: Path, lock: Path) -> bool:
+    if not opened.exists():
+        return lock.exists()
     try:
-        return any(entry.exists() and entry.samefile(lock) for entry in opened.iterdir())
+        return lock.exists() and any(entry.exists() and entry.samefile(lock) for entry in opened.iterdir())
     except OSError:  # the process ended, or closed a file meanwhile
         return False
-
-
-def _progress(folder: Path) -> str:
-    metrics = folder / "round-0" / "training" / "metrics.jsonl"
-    steps = metrics.read_bytes().count(b"\n") if metrics.exists() else 0
-    stages = [name for name in ("before", "after") if list((folder / "round-0" / "evaluation" / name).glob("part-*"))]
-    return f"{steps} steps done, evaluations begun: {', '.join(stages) or 'none'}"
 
 
 def differences(first: Path, second: Path) -> list[str]:
@@ -129,11 +132,6 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     summary = json.loads(path.read_bytes())
     return json.dumps({key: value for key, value in summary.items() if key not in SUMMARY_OF_THE_CLOCK}).encode()
-
-
-def _work_seconds(folder: Path, *, default: float) -> float:
-    summary = json.loads((folder / SUMMARY).read_bytes())
-    return sum(summary.get("time_s", {}).values()) or default
 
 
 def _say(text: str) -> None:

@@ -41,8 +41,14 @@ def differences() -> Callable[[Path, Path], list[str]]:
 
 @pytest.fixture(scope="session")
 def run_with_kills() -> Callable[..., int]:
-    """Run a command again and again, killing it at random moments."""
+    """Run a command again and again, killing it at random points of its progress."""
     return _killing()["run_with_kills"]
+
+
+@pytest.fixture(scope="session")
+def progress() -> Callable[[Path], int]:
+    """How far a run is, as a number of files."""
+    return _killing()["progress"]
 
 
 def _killing() -> dict[str, Any]:
