@@ -176,7 +176,7 @@ def sample(
     epilog=_example(
         "judge --judge micro_count pictures",
         'judge --judge ocr --set score=edit --prompt "the word \\"cat\\"" one.png two.png',
-        "judge --judge micro_exact pictures --json",
+        "judge --judge micro_questions pictures --json",
     )
 )
 def judge(

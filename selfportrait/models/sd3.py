@@ -282,7 +282,9 @@ def _check_folder(path: str) -> None:
             f"{PIPELINE}.save_pretrained wrote"
         )
     try:
-        parts = dict(json.loads(index.read_text(encoding="utf-8")))
+        parts = json.loads(index.read_text(encoding="utf-8"))
+        if not isinstance(parts, dict):
+            raise TypeError(f"it holds {parts!r:.40}, no object")
     except (ValueError, TypeError, OSError) as error:
         raise ValueError(
             f"model.path = {path}: model_index.json cannot be read ({error}); download it again"
