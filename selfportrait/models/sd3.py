@@ -38,7 +38,7 @@ LORA_TARGETS = tuple(
 class SD3:
     """A policy over a StableDiffusion3Pipeline; `load` brings the weights, everything before it is cheap.
 
-    `path` is a folder, a hub id or the name of an embedded checkpoint (micro-sd3, micro-sd3-text). `train` chooses
+    `path` is a folder, a hub id or the name of an embedded checkpoint (micro-sd3). `train` chooses
     LoRA adapters or the whole transformer; with `dtype` below float32 the optimizer keeps float32 master weights.
     """
 
