@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import groupby, islice
-from typing import Annotated, Literal
+from typing import Annotated
 
 from PIL import Image
 from pydantic import Field
 
 from selfportrait.benchmarks._judged import judged
 from selfportrait.benchmarks.base import Row
-from selfportrait.micro.scenes import prompts
+from selfportrait.micro.scenes import Categories, prompts
 from selfportrait.seeds import derive
 from selfportrait.types import Prompt
 
@@ -29,7 +29,7 @@ class Micro:
     def __init__(
         self,
         *,
-        categories: tuple[Literal["color", "shape", "spatial", "numeracy", "complex", "text"], ...] = (
+        categories: Categories = (
             "color",
             "shape",
             "spatial",

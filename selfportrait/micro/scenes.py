@@ -6,16 +6,32 @@ A prompt's text alone decides its split, so the two sets are disjoint by constru
 import hashlib
 import random
 from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from selfportrait.micro.language import PLACES, RELATIONS, Claim, Phrase, parse, questions, say
 from selfportrait.micro.words import room, words
 from selfportrait.micro.world import BACKGROUNDS, CELL, COLOURS, GRID, JITTER, SHAPES, Item, Scene, Word
 from selfportrait.types import Prompt
 
-__all__ = ["CATEGORIES", "SHAPE_CATEGORIES", "claim", "is_held_out", "lay_out", "place_word", "prompts", "scatter"]
+__all__ = [
+    "CATEGORIES",
+    "Categories",
+    "SHAPE_CATEGORIES",
+    "claim",
+    "is_held_out",
+    "lay_out",
+    "place_word",
+    "prompts",
+    "scatter",
+]
 
 SHAPE_CATEGORIES = ("color", "shape", "spatial", "numeracy", "complex")
 CATEGORIES = (*SHAPE_CATEGORIES, "text")
+Categories = Annotated[
+    tuple[Literal["color", "shape", "spatial", "numeracy", "complex", "text"], ...], Field(min_length=1)
+]
 WORD_JITTER = (1, 6)  # pixels across and down
 _CELLS = [(column, row) for row in range(GRID) for column in range(GRID)]
 _NAMED_BACKGROUNDS = [name for name in BACKGROUNDS if name != "black"]

@@ -1,11 +1,11 @@
 """Prompts of the micro world's training split; they never meet the held-out ones."""
 
 from itertools import islice
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
-from selfportrait.micro.scenes import prompts
+from selfportrait.micro.scenes import Categories, prompts
 from selfportrait.types import Prompt
 
 __all__ = ["Micro"]
@@ -17,7 +17,7 @@ class Micro:
     def __init__(
         self,
         *,
-        categories: tuple[Literal["color", "shape", "spatial", "numeracy", "complex", "text"], ...] = ("numeracy",),
+        categories: Categories = ("numeracy",),
         num_prompts: Annotated[int, Field(ge=1)] = 1000,
         seed: int = 0,
     ) -> None:

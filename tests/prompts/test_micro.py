@@ -2,6 +2,7 @@
 
 import pytest
 
+from selfportrait import config
 from selfportrait.micro.scenes import is_held_out
 from selfportrait.prompts.micro import Micro
 
@@ -20,3 +21,8 @@ def test_categories_share_equally(count: int) -> None:
     found = Micro(categories=("color", "text"), num_prompts=count)()
     assert len(found) == count
     assert [prompt.category for prompt in found] == ["color"] * 5 + ["text"] * (count - 5)
+
+
+def test_no_category_at_all_is_refused_before_anything_loads() -> None:
+    with pytest.raises(ValueError, match="prompts.categories = \\[\\]: should be"):
+        config.bind_section("prompts", {"name": "micro", "categories": []})
