@@ -20,6 +20,7 @@ __all__ = ["StoppedError", "echo", "resumable", "run", "say", "show", "silence_l
 
 TRACEBACK = "SELFPORTRAIT_TRACEBACK"
 EXIT_ERROR, EXIT_STOPPED = 2, 130
+OUT_OF_MEMORY = "OutOfMemoryError"  # torch's; by name, so that a command without torch answers at once
 WIDTH_ELSEWHERE = 120  # columns, where the output is no terminal
 
 
@@ -39,6 +40,14 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
         if os.environ.get(TRACEBACK, "0") not in ("", "0") or _is_our_own(error):
             raise
         say(f"error: {sentence(error)}")
+        return EXIT_ERROR
+    except RuntimeError as error:
+        if type(error).__name__ != OUT_OF_MEMORY:
+            raise
+        say(
+            "error: the accelerator ran out of memory; lower model.batch_size, recipe.prompts_per_step or "
+            f"recipe.group_size, or set model.gradient_checkpointing=true ({str(error).split('.')[0]})"
+        )
         return EXIT_ERROR
     if code == EXIT_STOPPED:
         say("stopped")

@@ -32,6 +32,7 @@ __all__ = [
     "read_json",
     "read_jsonl",
     "read_table",
+    "sync",
     "truncate_jsonl",
     "write_bytes",
     "write_json",
@@ -249,7 +250,7 @@ def drop_parts_from(folder: Path, index: int) -> None:
     for path in reversed(late):
         path.unlink()
     if late:
-        _sync_folder(folder)
+        sync(folder)
 
 
 def _part(folder: Path, index: int) -> Path:
@@ -285,7 +286,7 @@ def write_bytes(path: Path, data: bytes | pa.Buffer) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
-            _sync_folder(path.parent)
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -352,8 +353,9 @@ def _json(path: Path, value: Any, indent: int | None = None) -> str:
         raise ValueError(f"{path} cannot be written: JSON has no NaN and no infinity ({error})") from error
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Bring a file or a folder's list of names to the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+import torch
 from PIL import Image
 from pydantic import Field
 from rich.console import Console
@@ -185,6 +186,18 @@ def test_an_error_is_one_line(error: Exception, line: str, monkeypatch: pytest.M
     monkeypatch.setenv(console.TRACEBACK, "1")
     with pytest.raises(type(error)):
         main(["recipes"])
+
+
+def test_an_accelerator_out_of_memory_says_what_to_lower(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def fail() -> list[str]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB.")
+
+    monkeypatch.setattr(config, "names", fail)
+    assert main(["recipes"]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "CUDA out of memory" in line
+    assert "model.batch_size" in line
 
 
 @pytest.mark.parametrize("arguments", [["improve"], ["imrove"], ["sample", "x", "--cuont", "3"], ["micro"]])

@@ -4,7 +4,6 @@ Read this for the order and the sizes. It goes on where it was stopped.
 """
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +34,10 @@ class Recipe:
 
 
 RECIPES = {
-    "sd3": Recipe({"color": 1.0, "shape": 1.0, "spatial": 1.2, "numeracy": 2.0, "complex": 1.6}, steps=3_000),
-    "sd3-text": Recipe({"text": 1.0}, steps=8_000, spells=True),
+    "sd3": Recipe({"color": 1.0, "shape": 1.0, "spatial": 2.0, "numeracy": 2.0, "complex": 1.6}, steps=3_000),
+    "sd3-text": Recipe({"text": 1.0}, steps=4_000, spells=True),
 }
-AUTOENCODER_STEPS, DECODER_STEPS = 2_000, 3_000
+AUTOENCODER_STEPS = 6_000
 TRAINING_SET = 64_000
 CHECKPOINT_EVERY = 250
 
@@ -49,7 +48,6 @@ def build(
     *,
     steps: int | None = None,
     autoencoder_steps: int = AUTOENCODER_STEPS,
-    decoder_steps: int = DECODER_STEPS,
     training_set: int = TRAINING_SET,
     seed: int = 0,
     device: str = "auto",
@@ -69,41 +67,20 @@ def build(
     trainer = flow.FlowTrainer(pipeline, steps=steps or recipe.steps, seed=seed, device=device)
     _train(trainer, data, work)
     trainer.use_ema()
-    pipeline.vae = _sharpened(vae, work, decoder_steps, seed, device)
     flow.save(pipeline, out)
     return out
 
 
 def _autoencoder(work: Path, steps: int, seed: int, device: str) -> AutoencoderKL:
-    """The autoencoder whose latents the flow learns; its decoder is sharpened later."""
-
-    def train() -> AutoencoderKL:
+    """The trained autoencoder; a later call, also after a kill, reads what an earlier one saved."""
+    folder = work / "autoencoder"
+    if not (folder / "config.json").is_file():
         torch.manual_seed(seed)
         vae = autoencoder.new_autoencoder()
         with progress.bar("training the autoencoder", total=steps) as advance:
             autoencoder.train_autoencoder(vae, steps=steps, seed=seed, device=device, on_step=lambda *_: advance(1))
-        return vae
-
-    return _kept(work / "autoencoder", train)
-
-
-def _sharpened(vae: AutoencoderKL, work: Path, steps: int, seed: int, device: str) -> AutoencoderKL:
-    def train() -> AutoencoderKL:
-        with progress.bar("sharpening the decoder", total=2 * steps) as advance:
-            for cycle in range(2):
-                autoencoder.train_decoder(
-                    vae, steps=steps, seed=seed + cycle, device=device, on_step=lambda *_: advance(1)
-                )
-        return vae
-
-    return _kept(work / "sharpened", train)
-
-
-def _kept(folder: Path, train: Callable[[], AutoencoderKL]) -> AutoencoderKL:
-    """Train once: a later call, also after a kill, reads what an earlier one saved."""
-    if not (folder / "config.json").is_file():
         partial = folder.with_suffix(".partial")
-        autoencoder.save(train().cpu(), partial)
+        autoencoder.save(vae.cpu(), partial)
         partial.replace(folder)
     return AutoencoderKL.from_pretrained(folder, use_safetensors=True)
 

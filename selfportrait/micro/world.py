@@ -40,9 +40,9 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "black": (22, 22, 28),
-    "gray": (112, 116, 122),
+    "gray": (176, 180, 186),
     "white": (240, 240, 236),
-    "brown": (98, 62, 40),
+    "brown": (92, 50, 28),
 }
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
 RADII = {"small": 3.5, "medium": 5.5, "large": 7.0}

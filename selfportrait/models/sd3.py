@@ -18,13 +18,14 @@ from pydantic import Field
 from safetensors import SafetensorError
 
 from selfportrait import seeds as keyed
-from selfportrait.micro.checkpoints import embedded
+from selfportrait.micro.checkpoints import Sampling, embedded, sampling
 from selfportrait.models._attention import RepeatedTokenAttention
 from selfportrait.models.base import Conditioning, Samples
 from selfportrait.types import Draw
 
 __all__ = ["SD3"]
 
+SAMPLING = Sampling(num_inference_steps=28, guidance_scale=4.5)  # as Stable Diffusion 3.5 Medium recommends
 PIPELINE = "StableDiffusion3Pipeline"
 DECODED_AT_ONCE = 16  # pictures; full-resolution activations of more leave the cache, 1.5 times slower on a CPU
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -40,6 +41,8 @@ class SD3:
 
     `path` is a folder, a hub id or the name of an embedded checkpoint (micro-sd3). `train` chooses
     LoRA adapters or the whole transformer; with `dtype` below float32 the optimizer keeps float32 master weights.
+    Without `num_inference_steps` or `guidance_scale` an embedded checkpoint is sampled as its card says, every other
+    one in 28 steps at 4.5.
     """
 
     def __init__(
@@ -49,8 +52,8 @@ class SD3:
         train: Literal["lora", "full"] = "lora",
         lora_rank: Annotated[int, Field(ge=1)] = 16,
         lora_alpha: Annotated[float, Field(gt=0)] | None = None,
-        num_inference_steps: Annotated[int, Field(ge=1)] = 28,
-        guidance_scale: Annotated[float, Field(ge=1)] = 4.5,
+        num_inference_steps: Annotated[int, Field(ge=1)] | None = None,
+        guidance_scale: Annotated[float, Field(ge=1)] | None = None,
         max_sequence_length: Annotated[int, Field(ge=1, le=512)] = 256,
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         device: str = "auto",
@@ -59,7 +62,9 @@ class SD3:
     ) -> None:
         self.path = embedded(path)
         self.train, self.rank, self.alpha = train, lora_rank, lora_alpha or lora_rank
-        self.num_inference_steps, self.guidance_scale = num_inference_steps, guidance_scale
+        made_for = sampling(self.path) or SAMPLING
+        self.num_inference_steps = num_inference_steps or made_for.num_inference_steps
+        self.guidance_scale = guidance_scale or made_for.guidance_scale
         self.max_sequence_length, self.dtype, self.batch_size = max_sequence_length, DTYPES[dtype], batch_size
         self.gradient_checkpointing = gradient_checkpointing
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)

@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from selfportrait import store
+
 __all__ = ["Checkpoint", "latest", "load", "save"]
 
 log = logging.getLogger(__name__)
@@ -53,12 +55,12 @@ def save(
             _save_tensors(partial / f"{group}.safetensors", named)
         _save_meta(partial, {"step": step, "meta": dict(meta)})
         for path in (*partial.iterdir(), partial):
-            _sync(path)
+            store.sync(path)
         _discard(final)  # an unreadable checkpoint of this step may be in the way
         os.replace(partial, final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)  # gives a full disk its space back
-    _sync(folder)
+    store.sync(folder)
     for old in _steps(folder)[:-keep]:
         _discard(old)
     return final
@@ -135,11 +137,3 @@ def _discard(path: Path) -> None:
         shutil.rmtree(doomed, ignore_errors=True)
         os.replace(path, doomed)
         shutil.rmtree(doomed)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -167,13 +167,20 @@ def test_an_encoding_does_not_depend_on_the_prompts_beside_it(tiny_sd3: Path) ->
         assert torch.equal(found.pooled[0], together.pooled[row])
 
 
+def test_an_embedded_checkpoint_is_sampled_as_it_is_made_to_be(tiny_sd3: Path) -> None:
+    found = {path: SD3(path=path) for path in ("micro-sd3", str(tiny_sd3))}
+    assert [(model.num_inference_steps, model.guidance_scale) for model in found.values()] == [(10, 1.5), (28, 4.5)]
+    chosen = SD3(path="micro-sd3", num_inference_steps=4, guidance_scale=1.0)
+    assert (chosen.num_inference_steps, chosen.guidance_scale) == (4, 1.0)
+
+
 def test_bfloat16_draws_and_learns(tiny_sd3: Path) -> None:
     model = model_of(tiny_sd3, dtype="bfloat16", train="lora")
     conditioning = model.encode(TEXTS[:1])
     samples = model.sample(conditioning, [3])
     assert samples.latents.dtype == torch.bfloat16
     assert samples.images[0].size == (64, 64)
-    likelihood = model.log_likelihood(samples.latents, conditioning, draw_of([0.5], torch.randn(1, 8, 8, 8)))
+    likelihood = model.log_likelihood(samples.latents, conditioning, draw_of([0.5], torch.randn(1, 4, 16, 16)))
     assert likelihood.dtype == torch.float32
     assert torch.isfinite(likelihood).all()
     likelihood.sum().backward()
@@ -251,8 +258,8 @@ def test_the_better_of_two_predictions_is_likelier(full: SD3, with_prediction) -
 @pytest.mark.parametrize("train", ["full", "lora"])
 def test_the_gradient_reaches_what_is_trained_and_nothing_else(tiny_sd3: Path, train: str) -> None:
     model = model_of(tiny_sd3, train=train, lora_rank=2)
-    latents = torch.randn(2, 8, 8, 8, generator=torch.Generator().manual_seed(0))
-    noise = torch.randn(2, 8, 8, 8, generator=torch.Generator().manual_seed(1))
+    latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(1))
     model.log_likelihood(latents, model.encode(TEXTS[:2]), draw_of([0.2, 0.8], noise)).sum().backward()
     trained, frozen = model.trainable(), model.frozen()
     assert all(parameter.grad is not None for parameter in trained.values())
@@ -267,7 +274,7 @@ def test_the_gradient_reaches_what_is_trained_and_nothing_else(tiny_sd3: Path, t
 def test_the_reference_is_the_base_model_and_leaves_the_policy_as_it_was(tiny_sd3: Path, train: str) -> None:
     model = model_of(tiny_sd3, train=train, lora_rank=2)
     conditioning = model.encode(TEXTS[:1])
-    latents, at = torch.randn(1, 8, 8, 8), draw_of([0.6], torch.randn(1, 8, 8, 8))
+    latents, at = torch.randn(1, 4, 16, 16), draw_of([0.6], torch.randn(1, 4, 16, 16))
 
     def likelihood() -> torch.Tensor:
         return model.log_likelihood(latents, conditioning, at)
@@ -304,8 +311,8 @@ def test_gradient_checkpointing_changes_no_gradient(tiny_sd3: Path) -> None:
     for is_saving in (False, True):
         model = model_of(tiny_sd3, train="lora", lora_rank=2, gradient_checkpointing=is_saving)
         perturb(model)
-        latents = torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
-        at = draw_of([0.5], torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(1)))
+        latents = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+        at = draw_of([0.5], torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1)))
         model.log_likelihood(latents, model.encode(TEXTS[:1]), at).sum().backward()
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.trainable().values()]))
     assert torch.allclose(gradients[0], gradients[1], atol=1e-6)

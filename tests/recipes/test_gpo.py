@@ -46,7 +46,7 @@ def metrics(run: store.Run) -> list[dict[str, Any]]:
 def latents(run: store.Run, step: int) -> torch.Tensor:
     """The latents of a step's candidates, (P, G, C, H, W)."""
     rows = [row["latent"] for row in table(run, "candidates") if row["step"] == step]
-    return torch.tensor(rows).view(-1, GROUP, 8, 8, 8)
+    return torch.tensor(rows).view(-1, GROUP, 4, 16, 16)
 
 
 class ByIndex:
@@ -89,7 +89,7 @@ def test_the_tables_have_their_columns_and_rows(finished: store.Run) -> None:
     assert [row["candidate_id"] for row in preferences] == [row["id"] for row in candidates]
     assert len({row["id"] for row in candidates}) == ROWS, "a prompt that comes again gets new candidates"
     assert {row["judge"] for row in scores} == {"Brightness"}
-    assert len(candidates[0]["latent"]) == 8 * 8 * 8
+    assert len(candidates[0]["latent"]) == 4 * 16 * 16
     for row in candidates:
         assert row["seed"] == derive(0, 0, row["prompt_id"], row["index"], "sample")
     for name in ("before", "after"):
@@ -321,8 +321,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_saves_the_batch(start: Star
         start(optimizer={"learning_rate": 1e30})  # the second update meets weights of 1e30
     saved = tmp_path / "run/round-0/training/non-finite-00000"
     batch = load_file(saved / "batch.safetensors")
-    assert batch["latents"].shape == (PROMPTS * GROUP, 8, 8, 8)
-    assert batch["noise"].shape == (PROMPTS, GROUP, 8, 8, 8)
+    assert batch["latents"].shape == (PROMPTS * GROUP, 4, 16, 16)
+    assert batch["noise"].shape == (PROMPTS, GROUP, 4, 16, 16)
     record = json.loads((saved / "batch.json").read_text())
     assert len(record["prompts"]) == PROMPTS
     assert "nan" in record["loss"] or "inf" in record["loss"]

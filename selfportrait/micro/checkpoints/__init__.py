@@ -1,10 +1,21 @@
 """The embedded checkpoints: folders that diffusers loads as they are, each with how it was made beside it."""
 
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["embedded", "names"]
+__all__ = ["Sampling", "embedded", "names", "sampling"]
 
 _FOLDER = Path(__file__).parent
+
+
+class Sampling(NamedTuple):
+    """The sampler's settings that a checkpoint is measured with."""
+
+    num_inference_steps: int
+    guidance_scale: float
+
+
+_SAMPLING = {"micro-sd3": Sampling(10, 1.5)}
 
 
 def names() -> list[str]:
@@ -15,3 +26,8 @@ def names() -> list[str]:
 def embedded(path: str) -> str:
     """Turn the name of an embedded checkpoint into its folder; leave every other path alone."""
     return str(_FOLDER / path) if path in names() and not Path(path).exists() else path
+
+
+def sampling(path: str) -> Sampling | None:
+    """The settings an embedded checkpoint is made for; None for every other path."""
+    return _SAMPLING.get(Path(path).name) if Path(path).parent == _FOLDER else None
