@@ -56,7 +56,8 @@ def main() -> None:
         [f"{low:g} to {high:g}", *parts(torch.stack(found))]
         for (low, high), found in zip(bands, gradients, strict=True)
     ]
-    title = f"{arguments.category}, {arguments.blocks} blocks of {GROUPS} x {GROUP_SIZE} candidates; squared norms in 1e-6"
+    size = f"{arguments.blocks} blocks of {GROUPS} x {GROUP_SIZE} candidates"
+    title = f"{arguments.category}, {size}; squared norms in 1e-6"
     show(title, ["sigma", "signal", "candidates", "draws", "signal / (candidates + draws)"], rows)
 
 
