@@ -18,6 +18,7 @@ from pydantic import Field
 from safetensors import SafetensorError
 
 from selfportrait import seeds as keyed
+from selfportrait import store
 from selfportrait.micro.checkpoints import Sampling, embedded, sampling
 from selfportrait.models._attention import RepeatedTokenAttention
 from selfportrait.models.base import Conditioning, Samples
@@ -233,12 +234,15 @@ class SD3:
             self.pipeline.save_pretrained(folder, safe_serialization=True)
             return
         layers = get_peft_model_state_dict(self.transformer)
+        settings = self.transformer.peft_config["default"].to_dict()  # alpha above all
+        settings["target_modules"] = sorted(settings["target_modules"])  # a set, in another order in every process
         self.pipeline.save_lora_weights(
             folder,
             transformer_lora_layers=layers,
-            transformer_lora_adapter_metadata=self.transformer.peft_config["default"].to_dict(),  # alpha above all
+            transformer_lora_adapter_metadata=settings,
             safe_serialization=True,
         )
+        _sort_metadata(folder / LORA_FILE)
 
     def _reset_tokenizers(self) -> None:
         """Forget the padding of the last call, which a tokenizer would save: equal models make equal files."""
@@ -268,6 +272,17 @@ class SD3:
 def _chunks(items: Sequence[int], size: int) -> Iterator[tuple[int, Sequence[int]]]:
     for start in range(0, len(items), size):
         yield start, items[start : start + size]
+
+
+def _sort_metadata(path: Path) -> None:
+    """Order the metadata of a safetensors file, which come in a random order: equal models make equal files."""
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    store.write_bytes(path, len(text).to_bytes(8, "little") + text + content[start:])
 
 
 def _check_folder(path: str) -> None:

@@ -1,7 +1,10 @@
 """The flow model draws what diffusers draws, its log-likelihood is the hand-computed one, and bad folders are named."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -172,6 +175,19 @@ def test_an_embedded_checkpoint_is_sampled_as_it_is_made_to_be(tiny_sd3: Path) -
     assert [(model.num_inference_steps, model.guidance_scale) for model in found.values()] == [(10, 1.5), (28, 4.5)]
     chosen = SD3(path="micro-sd3", num_inference_steps=4, guidance_scale=1.0)
     assert (chosen.num_inference_steps, chosen.guidance_scale) == (4, 1.0)
+
+
+def test_equal_adapters_make_equal_files_in_every_process(tiny_sd3: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from selfportrait.models.sd3 import SD3; "
+        "SD3(path=sys.argv[1], lora_rank=2).load().save(Path(sys.argv[2]))"
+    )
+    files = []
+    for name in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONHASHSEED": name}
+        subprocess.run([sys.executable, "-c", code, tiny_sd3, tmp_path / name], env=environment, check=True)
+        files.append((tmp_path / name / "pytorch_lora_weights.safetensors").read_bytes())
+    assert files[0] == files[1] == files[2]
 
 
 def test_bfloat16_draws_and_learns(tiny_sd3: Path) -> None:
