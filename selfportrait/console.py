@@ -36,18 +36,10 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     except StoppedError as stop:
         say(str(stop))
         return EXIT_STOPPED
-    except (ValueError, OSError, ImportError, typer.TyperException) as error:
+    except (ValueError, OSError, ImportError, RuntimeError, typer.TyperException) as error:
         if os.environ.get(TRACEBACK, "0") not in ("", "0") or _is_our_own(error):
             raise
         say(f"error: {sentence(error)}")
-        return EXIT_ERROR
-    except RuntimeError as error:
-        if type(error).__name__ != OUT_OF_MEMORY:
-            raise
-        say(
-            "error: the accelerator ran out of memory; lower model.batch_size, recipe.prompts_per_step or "
-            f"recipe.group_size, or set model.gradient_checkpointing=true ({str(error).split('.')[0]})"
-        )
         return EXIT_ERROR
     if code == EXIT_STOPPED:
         say("stopped")
@@ -63,6 +55,11 @@ def sentence(error: Exception) -> str:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     elif isinstance(error, ModuleNotFoundError):
         text = f"the package {error.name} is not installed: pip install selfportrait brings what every command needs"
+    elif type(error).__name__ == OUT_OF_MEMORY:
+        text = (
+            "the accelerator ran out of memory; lower model.batch_size, recipe.prompts_per_step or recipe.group_size, "
+            f"or set model.gradient_checkpointing=true ({str(error).split('.')[0]})"
+        )
     else:
         text = str(error) or type(error).__name__
     return " ".join(text.split())
@@ -121,5 +118,7 @@ def _say_what_is_logged() -> None:
 
 
 def _is_our_own(error: Exception) -> bool:
-    """An import that fails inside the package is a mistake of ours, which a traceback explains best."""
+    """A mistake of ours, which a traceback explains best: a failing import of the package, or an unforeseen state."""
+    if isinstance(error, RuntimeError):
+        return type(error).__name__ != OUT_OF_MEMORY
     return isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "selfportrait"

@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -198,6 +199,18 @@ def test_an_accelerator_out_of_memory_says_what_to_lower(monkeypatch: pytest.Mon
     assert line.count("\n") == 1
     assert "CUDA out of memory" in line
     assert "model.batch_size" in line
+    monkeypatch.setenv(console.TRACEBACK, "1")
+    with pytest.raises(torch.OutOfMemoryError):
+        main(["recipes"])
+
+
+def test_a_whole_model_of_a_run_is_sampled_as_the_embedded_one_it_began_with(tiny: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny, run / "model")
+    model = {"name": "sd3", "path": "micro-sd3", "train": "full", "num_inference_steps": None, "guidance_scale": 2.0}
+    store.write_json(run / "config.json", {"settings": {"model": model}})
+    section = loading.resolve(str(run), {}).section
+    assert (section.resolved["num_inference_steps"], section.resolved["guidance_scale"]) == (10, 2.0)
 
 
 @pytest.mark.parametrize("arguments", [["improve"], ["imrove"], ["sample", "x", "--cuont", "3"], ["micro"]])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from selfportrait import config, store
+from selfportrait.micro.checkpoints import embedded, sampling
 
 __all__ = ["Source", "resolve"]
 
@@ -51,7 +52,11 @@ def resolve(name: str, overrides: Mapping[str, Any]) -> Source:
             f"The run {folder} has no model yet: finish it with selfportrait improve CONFIG --run {folder}"
         )
     if (saved / "model_index.json").is_file():
-        whole = {**settings, "path": str(saved), "train": "full"}
+        made_for = sampling(
+            embedded(str(settings.get("path")))
+        )  # what the run began with, which its folder does not say
+        chosen = {key: value for key, value in settings.items() if value is not None}
+        whole = {**(made_for._asdict() if made_for else {}), **chosen, "path": str(saved), "train": "full"}
         return Source(config.bind_section("model", {**whole, **overrides}))
     return Source(config.bind_section("model", {**settings, **overrides}), adapter=saved)
 
