@@ -29,6 +29,7 @@ __all__ = ["SD3"]
 SAMPLING = Sampling(num_inference_steps=28, guidance_scale=4.5)  # as Stable Diffusion 3.5 Medium recommends
 PIPELINE = "StableDiffusion3Pipeline"
 DECODED_AT_ONCE = 16  # pictures; full-resolution activations of more leave the cache, 1.5 times slower on a CPU
+VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")  # any of them
 LORA_FILE = "pytorch_lora_weights.safetensors"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 LORA_TARGETS = tuple(
@@ -314,9 +315,11 @@ def _check_folder(path: str) -> None:
             f"model.path = {path} holds a {parts.get('_class_name')}; the model 'sd3' fits a {PIPELINE} only"
         )
     for name, part in parts.items():  # transformers would stand an empty tokenizer in for a missing one
-        if isinstance(part, list) and all(part) and not any((folder / name).glob("*")):
+        needed = VOCABULARIES if name.startswith("tokenizer") else ("*",)
+        if isinstance(part, list) and all(part) and not any(any((folder / name).glob(file)) for file in needed):
             raise FileNotFoundError(
-                f"model.path = {path}: {name} is missing, which model_index.json names; give a complete folder"
+                f"model.path = {path}: {name} is missing or incomplete, and model_index.json names it; give a complete "
+                "folder"
             )
 
 

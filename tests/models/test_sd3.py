@@ -380,6 +380,12 @@ def test_a_missing_part_is_named_before_loading(broken: Path, part: str) -> None
         SD3(path=str(broken))
 
 
+def test_a_tokenizer_without_its_vocabulary_is_named_before_loading(broken: Path) -> None:
+    (broken / "tokenizer_2" / "tokenizer.json").unlink()
+    with pytest.raises(FileNotFoundError, match="tokenizer_2 is missing or incomplete"):
+        SD3(path=str(broken))
+
+
 @pytest.mark.parametrize("file", ["transformer/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"])
 @pytest.mark.parametrize("share", [0.0, 0.5, None])
 def test_damaged_weights_are_one_sentence(broken: Path, file: str, share: float | None) -> None:
