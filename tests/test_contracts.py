@@ -1,6 +1,7 @@
 """What every component must keep to, checked for each file of each slot, so that a new file needs no edit here."""
 
 import ast
+import functools
 import importlib
 import inspect
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import selfportrait
+from selfportrait.losses.base import PairLogps, Term, needs_reference
 
 PACKAGE = Path(selfportrait.__file__).parent
 SLOTS = ["models", "prompts", "judges", "selection", "draws", "losses", "recipes", "benchmarks"]
@@ -27,6 +29,23 @@ def components(slot: str) -> list[object]:
         module = importlib.import_module(f"selfportrait.{slot}.{path.stem}")
         found.append(pytest.param(getattr(module, module.__all__[0]), id=path.stem))
     return found
+
+
+def taking(slot: str, name: str) -> list[object]:
+    """Of those, the ones with a parameter of that name; a sum of losses comes with terms."""
+    return [
+        pytest.param(with_terms(found), id=parameter.id)  # type: ignore[attr-defined]
+        for parameter in components(slot)
+        for found in parameter.values  # type: ignore[attr-defined]
+        if name in inspect.signature(found).parameters
+    ]
+
+
+def with_terms(loss):
+    if "terms" not in inspect.signature(loss).parameters:
+        return loss
+    others = {p.id: p.values[0] for p in components("losses") if p.id in ("dpo", "sft")}  # type: ignore[attr-defined]
+    return functools.partial(loss, terms={name: Term(other, 0.5) for name, other in others.items()})
 
 
 ALL_FILES = [pytest.param(slot, path, id=f"{slot}/{path.stem}") for slot in SLOTS for path in component_files(slot)]
@@ -72,7 +91,7 @@ def test_settings_are_typed_keywords_with_defaults(slot: str) -> None:
         signature = inspect.signature(parameter.values[0])  # type: ignore[attr-defined]
         for setting in signature.parameters.values():
             assert setting.annotation is not setting.empty
-            if setting.kind is setting.KEYWORD_ONLY:
+            if setting.kind is setting.KEYWORD_ONLY and setting.name != "terms":  # what a sum adds up, nobody can guess
                 assert setting.default is not setting.empty
 
 
@@ -85,7 +104,7 @@ def test_a_loss_says_where_it_comes_from(loss) -> None:
 
 
 @pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4)])
-@pytest.mark.parametrize("loss", components("losses"))
+@pytest.mark.parametrize("loss", taking("losses", "advantages"))
 def test_a_loss_is_one_number_a_candidate_with_gradient(loss, shape) -> None:
     generator = torch.Generator().manual_seed(0)
     policy = -torch.rand(shape, generator=generator)
@@ -103,7 +122,7 @@ def test_a_loss_is_one_number_a_candidate_with_gradient(loss, shape) -> None:
     assert (gradient.gather(1, order.argmin(1, keepdim=True)) > 0).all()
 
 
-@pytest.mark.parametrize("loss", components("losses"))
+@pytest.mark.parametrize("loss", taking("losses", "advantages"))
 def test_a_loss_sees_each_group_alone(loss) -> None:
     generator = torch.Generator().manual_seed(1)
     policy, advantages = -torch.rand(3, 5, generator=generator), torch.randn(3, 5, generator=generator)
@@ -112,14 +131,68 @@ def test_a_loss_sees_each_group_alone(loss) -> None:
     assert torch.equal(whole, rows)
 
 
-@pytest.mark.parametrize("loss", components("losses"))
+@pytest.mark.parametrize("loss", taking("losses", "advantages"))
 def test_a_loss_leaves_a_skipped_group_alone(loss) -> None:
     policy = torch.tensor([[-0.3, -0.7, -0.5]], requires_grad=True)
     loss(policy, None, torch.zeros(1, 3)).loss.sum().backward()
     assert policy.grad.abs().max() == 0
 
 
-@pytest.mark.parametrize("selection", components("selection"))
+def token_logps(num_pairs: int, seed: int, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+    """Log-likelihoods of 6 tokens, chosen and rejected, and their weights."""
+    generator = torch.Generator().manual_seed(seed)
+    logps = [-torch.rand(num_pairs, 6, generator=generator).to(dtype) for _ in range(2)]
+    return [*logps, *(1 + torch.rand(num_pairs, 6, generator=generator).to(dtype) for _ in range(2))]
+
+
+@pytest.mark.parametrize("loss", taking("losses", "reference"))
+def test_a_loss_for_pairs_is_one_number_a_pair_that_prefers_the_chosen(loss) -> None:
+    chosen, rejected, *weights = token_logps(4, seed=0)
+    chosen.requires_grad_(True)
+    rejected.requires_grad_(True)
+    output = loss(PairLogps.from_tokens(chosen, rejected, *weights), PairLogps.from_tokens(*token_logps(4, seed=1)))
+    assert output.loss.shape == (4,)
+    for name, value in output.metrics.items():
+        assert not value.requires_grad, name
+        assert value.shape == (), name
+        assert torch.isfinite(value), name
+    output.loss.sum().backward()
+    assert (chosen.grad < 0).all()  # a step against the gradient makes every token of the chosen likelier
+    assert rejected.grad is None or (rejected.grad >= 0).all()
+
+
+@pytest.mark.parametrize("loss", taking("losses", "reference"))
+def test_a_loss_sees_each_pair_alone(loss) -> None:
+    policy, reference = token_logps(3, seed=0), token_logps(3, seed=1)
+    whole = loss(PairLogps.from_tokens(*policy), PairLogps.from_tokens(*reference)).loss
+    for row in range(3):
+        one = [PairLogps.from_tokens(*(values[row : row + 1] for values in several)) for several in (policy, reference)]
+        assert torch.equal(loss(*one).loss, whole[row : row + 1])
+
+
+@pytest.mark.parametrize("loss", taking("losses", "reference"))
+def test_a_loss_says_whether_its_gradient_needs_a_reference(loss) -> None:
+    gradients = []
+    for seed in (1, 2):
+        chosen, rejected, *weights = token_logps(4, seed=0)
+        chosen.requires_grad_(True)
+        reference = PairLogps.from_tokens(*token_logps(4, seed=seed))
+        loss(PairLogps.from_tokens(chosen, rejected, *weights), reference).loss.sum().backward()
+        gradients.append(chosen.grad)
+    assert needs_reference(loss) is not torch.equal(*gradients)
+    if not needs_reference(loss):
+        policy = PairLogps.from_tokens(*token_logps(4, seed=0))
+        assert torch.equal(loss(policy, None).loss, loss(policy, reference).loss)
+
+
+@pytest.mark.parametrize("loss", taking("losses", "reference"))
+def test_a_loss_for_pairs_computes_in_float32(loss) -> None:
+    half = PairLogps.from_tokens(*token_logps(2, seed=0))
+    half = PairLogps(*(value.bfloat16() for value in half[:4]))
+    assert loss(half, half).loss.dtype is torch.float32
+
+
+@pytest.mark.parametrize("selection", taking("selection", "rewards"))
 def test_a_selection_returns_advantages_and_the_groups_to_keep(selection) -> None:
     rewards = torch.tensor([[0.0, 0.5, 1.0], [0.5, 0.5, 0.5], [torch.nan, 0.2, 0.4], [torch.nan] * 3])
     advantages, keep = selection(rewards)
@@ -133,7 +206,7 @@ def test_a_selection_returns_advantages_and_the_groups_to_keep(selection) -> Non
     assert advantages[0].argmin() == 0
 
 
-@pytest.mark.parametrize("selection", components("selection"))
+@pytest.mark.parametrize("selection", taking("selection", "rewards"))
 def test_a_selection_ignores_scale_and_offset_of_the_judge(selection) -> None:
     rewards = torch.rand(4, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     expected = selection(rewards).advantages
