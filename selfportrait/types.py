@@ -1,4 +1,4 @@
-"""The records that pass between stages: prompts, candidates, scores, draws.
+"""The records that pass between stages: prompts, candidates, scores, pairs, draws.
 
 Read this first: every slot speaks in these types, and every table of a run is a list of one of them.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-__all__ = ["Candidate", "Detection", "Draw", "LossOutput", "Prompt", "Question", "Score"]
+__all__ = ["Candidate", "Detection", "Draw", "LossOutput", "Pair", "Prompt", "Question", "Score"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,22 @@ class Score:
     value: float | None
     reason: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two candidates of a prompt by their ids, the chosen one preferred, with their scores."""
+
+    prompt_id: str
+    chosen_id: str
+    rejected_id: str
+    chosen_score: float
+    rejected_score: float
+
+    @property
+    def margin(self) -> float:
+        """Score of the chosen minus score of the rejected; only a hard negative may have the higher score."""
+        return self.chosen_score - self.rejected_score
 
 
 @dataclass(frozen=True)

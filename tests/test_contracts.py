@@ -4,6 +4,7 @@ import ast
 import functools
 import importlib
 import inspect
+import itertools
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 
 import selfportrait
 from selfportrait.losses.base import PairLogps, Term, needs_reference
+from selfportrait.selection.base import Judged
+from selfportrait.types import Score
 
 PACKAGE = Path(selfportrait.__file__).parent
 SLOTS = ["models", "prompts", "judges", "selection", "draws", "losses", "recipes", "benchmarks"]
@@ -211,6 +214,43 @@ def test_a_selection_ignores_scale_and_offset_of_the_judge(selection) -> None:
     rewards = torch.rand(4, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     expected = selection(rewards).advantages
     assert torch.allclose(selection(1000 * rewards - 3).advantages, expected, atol=1e-9)
+
+
+def judged_candidates() -> list[Judged]:
+    """Five prompts of three candidates and three hard negatives, a fifth of them without a score."""
+    numbers = torch.rand(5, 3, 2, 4, generator=torch.Generator().manual_seed(0)).tolist()
+    rows = []
+    for prompt, index, side in itertools.product(range(5), range(3), range(2)):
+        answers = tuple(1.2 * number - 0.4 * side for number in numbers[prompt][index][side])
+        score = Score(None, "unreadable") if len(rows) % 5 == 4 else Score(sum(answers) / len(answers))
+        rows.append(Judged(f"prompt-{prompt}", f"candidate-{len(rows)}", index, score, side == 1, answers))
+    return rows
+
+
+@pytest.mark.parametrize("selection", taking("selection", "judged"))
+def test_a_selection_of_pairs_accounts_for_every_prompt_and_missing_score(selection) -> None:
+    rows = judged_candidates()
+    selected = selection(rows, 0)
+    by_id = {row.candidate_id: row for row in rows}
+    assert selected.pairs
+    for pair in selected.pairs:
+        chosen, rejected = by_id[pair.chosen_id], by_id[pair.rejected_id]
+        assert chosen.prompt_id == rejected.prompt_id == pair.prompt_id
+        assert (chosen.score.value, rejected.score.value) == (pair.chosen_score, pair.rejected_score)
+        assert pair.margin == pair.chosen_score - pair.rejected_score
+    assert len({pair.prompt_id for pair in selected.pairs}) + sum(selected.dropped.values()) == 5
+    assert selected.num_missing == sum(row.score.value is None for row in rows)
+    assert selection([], 0) == ([], {}, 0)
+
+
+@pytest.mark.parametrize("selection", taking("selection", "judged"))
+def test_a_selection_of_pairs_sees_each_prompt_alone_in_any_order(selection) -> None:
+    rows = judged_candidates()
+    whole = selection(rows, 0).pairs
+    assert selection(rows[::-1], 0).pairs == whole
+    for prompt in {row.prompt_id for row in rows}:
+        alone = selection([row for row in rows if row.prompt_id == prompt], 0).pairs
+        assert alone == [pair for pair in whole if pair.prompt_id == prompt]
 
 
 @pytest.mark.parametrize("draw", components("draws"))
