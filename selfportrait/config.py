@@ -29,6 +29,7 @@ SECTIONS = {
     "judge": "judges",
     "selection": "selection",
     "draw": "draws",
+    "weights": "weights",
     "loss": "losses",
     "optimizer": "training",  # not a slot: there is one optimizer, and its section has no name
     "benchmark": "benchmarks",

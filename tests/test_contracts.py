@@ -14,9 +14,10 @@ import selfportrait
 from selfportrait.losses.base import PairLogps, Term, needs_reference
 from selfportrait.selection.base import Judged
 from selfportrait.types import Score
+from selfportrait.weights.base import needs_maps
 
 PACKAGE = Path(selfportrait.__file__).parent
-SLOTS = ["models", "prompts", "judges", "selection", "draws", "losses", "recipes", "benchmarks"]
+SLOTS = ["models", "prompts", "judges", "selection", "draws", "weights", "losses", "recipes", "benchmarks"]
 
 
 def component_files(slot: str) -> list[Path]:
@@ -88,7 +89,7 @@ def test_a_slot_imports_no_other_slot_and_nothing_above_it(slot: str) -> None:
                 assert ".".join(name.split(".")[:2]) not in above, f"{path.name} imports {name}"
 
 
-@pytest.mark.parametrize("slot", ["selection", "draws", "losses"])
+@pytest.mark.parametrize("slot", ["selection", "draws", "weights", "losses"])
 def test_settings_are_typed_keywords_with_defaults(slot: str) -> None:
     for parameter in components(slot):
         signature = inspect.signature(parameter.values[0])  # type: ignore[attr-defined]
@@ -251,6 +252,18 @@ def test_a_selection_of_pairs_sees_each_prompt_alone_in_any_order(selection) -> 
     for prompt in {row.prompt_id for row in rows}:
         alone = selection([row for row in rows if row.prompt_id == prompt], 0).pairs
         assert alone == [pair for pair in whole if pair.prompt_id == prompt]
+
+
+@pytest.mark.parametrize("weights", taking("weights", "maps"))
+def test_weights_are_one_number_a_token_from_1_up(weights) -> None:
+    maps = torch.rand(3, 2, 4, 6, generator=torch.Generator().manual_seed(0))
+    tokens = torch.zeros(3, 24, dtype=torch.long)
+    found = weights(tokens, maps)
+    assert found.shape == (3, 24)
+    assert found.dtype is torch.float32
+    assert (found >= 1).all()  # so that dividing by their sum is safe
+    if not needs_maps(weights):
+        assert torch.equal(weights(tokens, None), found)
 
 
 @pytest.mark.parametrize("draw", components("draws"))
