@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +36,7 @@ SECTIONS = {
 }
 _CONFIGS = Path(__file__).parent / "configs"
 _SEED = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
+_WEIGHT = Annotated[float, pydantic.Field(gt=0)]
 _PACKAGES = ("torch", "diffusers", "transformers", "peft")
 
 
@@ -173,6 +174,7 @@ def bind(settings: Mapping[str, Any]) -> Config:
     recipe = bind_section("recipe", present.pop("recipe"))
     _check_sections(recipe, present)
     sections = {key: bind_section(key, present[key]) for key in SECTIONS if key in present}
+    _check_calls(recipe, sections)
     seed = check("seed", _SEED, settings.get("seed", 0))
     return Config(seed=seed, sections={"recipe": recipe, **sections})
 
@@ -222,24 +224,76 @@ def _check_sections(recipe: Section, present: Mapping[str, Any]) -> None:
             raise ValueError(f"The section {key} is missing, the recipe {name} needs it{hint}")
 
 
+def _check_calls(recipe: Section, sections: Mapping[str, Section]) -> None:
+    hints = typing.get_type_hints(_signature_owner(recipe.component))
+    for key, section in sections.items():
+        is_function = bool(_run_time_parameters(section.component))
+        if is_function and inspect.isclass(hints[key]) and "__call__" in vars(hints[key]):
+            _check_call(f"{key}.name", SECTIONS[key], section.resolved["name"], hints[key])
+
+
 def _bind_settings(
     key: str, name: str | None, component: Callable[..., Any], given: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     parameters = _settings(component)
-    owner = key if name is None else f"{key} {name}"
-    for setting in given:
-        if setting not in parameters:
-            end = components.nearest(setting, parameters) if parameters else "it has no settings"
-            raise ValueError(f"Unknown setting {key}.{setting} of {owner}: {end}")
+    owner = key if name is None or key.endswith(f".{name}") else f"{key} {name}"
+    _check_known(key, owner, given, parameters)
     values, resolved = {}, {}
     hints = typing.get_type_hints(_signature_owner(component), include_extras=True)
     for setting, parameter in parameters.items():
         if setting not in given and parameter.default is inspect.Parameter.empty:
             raise ValueError(f"{key}.{setting} is missing: {owner} needs it")
         hint = hints[setting]
+        if _holds_terms(hint):
+            values[setting], resolved[setting] = _bind_terms(f"{key}.{setting}", given[setting])
+            continue
         values[setting] = check(f"{key}.{setting}", hint, given[setting]) if setting in given else parameter.default
         resolved[setting] = _adapter(hint).dump_python(values[setting], mode="json")
     return values, resolved
+
+
+def _check_known(key: str, owner: str, given: Mapping[str, Any], known: Collection[str]) -> None:
+    for setting in given:
+        if setting not in known:
+            end = components.nearest(setting, known) if known else "it has no settings"
+            raise ValueError(f"Unknown setting {key}.{setting} of {owner}: {end}")
+
+
+def _holds_terms(hint: Any) -> bool:
+    """A setting of type dict[str, Term] takes losses by name, each with its settings and a weight."""
+    return typing.get_origin(hint) is dict and typing.get_args(hint)[1].__name__ == "Term"
+
+
+def _bind_terms(key: str, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    from selfportrait.losses.base import PairLoss, Term  # here, so that listing configs does not wait for torch
+
+    if not isinstance(given, dict) or not given:
+        raise ValueError(f"{key} = {given!r}: should be losses by name, such as {key}.sft.weight=2")
+    values, resolved = {}, {}
+    for name, settings in given.items():
+        term, component = f"{key}.{name}", components.find("losses", name)
+        _check_call(term, "losses", name, PairLoss)
+        if settings is not None and not isinstance(settings, dict):
+            raise ValueError(f"{term} = {settings!r}: should be a section of settings, such as {term}.weight=2")
+        own = dict(settings or {})
+        _check_known(term, term, own, ["weight", *_settings(component)])
+        weight = check(f"{term}.weight", _WEIGHT, own.pop("weight", 1.0))
+        bound, shown = _bind_settings(term, name, component, own)
+        values[name] = Term(functools.partial(component, **bound), weight)
+        resolved[name] = {"weight": weight, **shown}
+    return values, resolved
+
+
+def _check_call(key: str, slot: str, name: str, protocol: Any) -> None:
+    """Refuse a function that takes other parameters at run time than whoever calls it has to give, by the protocol."""
+    expected = [parameter for parameter in _parameters(protocol.__call__) if parameter != "self"]
+    takes = {other: list(_run_time_parameters(components.find(slot, other))) for other in components.names(slot)}
+    if takes[name] != expected:
+        fitting = ", ".join(other for other in takes if takes[other] == expected)
+        raise ValueError(
+            f"{key} = {name!r}: should be one of {fitting}; it takes {', '.join(takes[name])} and would here get "
+            f"{', '.join(expected)}"
+        )
 
 
 def check(key: str, hint: Any, value: Any) -> Any:

@@ -18,6 +18,7 @@ from rich.console import Console
 from selfportrait import cli, components, config, console, images, store
 from selfportrait.cli import main
 from selfportrait.commands import describe, evaluate, improve, loading, pairs
+from selfportrait.losses.base import Term
 from selfportrait.micro import autoencoder, flow
 from selfportrait.micro.language import parse
 from selfportrait.micro.world import Item, Scene, render
@@ -136,6 +137,7 @@ def test_components_lists_slots_names_and_settings(capsys: Capture) -> None:
         (tuple[float, float], "list of number, number"),
         (tuple[str, ...], "list of text, any number"),
         (Path, "path"),
+        (dict[str, Term], "losses by name, each with its settings and a weight"),
     ],
 )
 def test_a_type_in_words(hint: Any, words: str) -> None:

@@ -1,6 +1,7 @@
 """Configs: what is read, what is refused with which sentence, and what is built."""
 
 import functools
+import importlib
 import json
 import math
 from collections.abc import Callable
@@ -8,9 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+import torch
 from pydantic import Field
 
 from selfportrait import __version__, components, config
+from selfportrait.losses.base import GroupLoss, PairLogps, needs_reference
 
 
 class Model:
@@ -297,3 +300,82 @@ def test_refuses_in_one_sentence(given: dict[str, Any], sentence: str) -> None:
     said = refusal(given)
     assert said.startswith(sentence)
     assert "\n" not in said
+
+
+# Sums of losses
+
+
+@pytest.fixture
+def losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The losses of the package, beside the other fakes."""
+    names, find = components.names, components.find
+    real = sorted(path.stem for path in (Path(components.__file__).parent / "losses").glob("[a-z]*.py"))
+    real.remove("base")
+    monkeypatch.setattr(components, "names", lambda slot: real if slot == "losses" else names(slot))
+
+    def find_loss(slot: str, name: str) -> Callable[..., Any]:
+        if slot != "losses":
+            return find(slot, name)
+        if name not in real:
+            raise ValueError(f"Unknown component {name!r} in losses: {components.nearest(name, real)}")
+        module = importlib.import_module(f"selfportrait.losses.{name}")
+        component: Callable[..., Any] = getattr(module, module.__all__[0])
+        return component
+
+    monkeypatch.setattr(components, "find", find_loss)
+
+
+def terms(**given: Any) -> dict[str, Any]:
+    return settings(loss={"name": "sum", "terms": given})
+
+
+@pytest.mark.usefixtures("losses")
+def test_a_sum_of_losses_is_a_config() -> None:
+    bound = config.bind(terms(simpo={"beta": 4}, sft={"weight": 2}))
+    simpo = {"weight": 1.0, "beta": 4.0, "gamma": 2.5, "label_smoothing": 0.0, "divide_by": "weight"}
+    assert bound.settings["loss"] == {"name": "sum", "terms": {"simpo": simpo, "sft": {"weight": 2.0}}}
+    built = bound.build()["loss"]
+    assert {name: term.weight for name, term in built.keywords["terms"].items()} == {"simpo": 1.0, "sft": 2.0}
+    assert built.keywords["terms"]["simpo"].loss.keywords["beta"] == 4.0
+    one = torch.ones(1)
+    assert built(PairLogps(-one, -2 * one, one, one), None).loss.shape == (1,)
+    assert not needs_reference(built)
+    assert needs_reference(config.bind(terms(dpo=None, sft=None)).build()["loss"])
+    assert needs_reference(config.bind(terms(sum={"terms": {"dpo": {}}})).build()["loss"])
+
+
+@pytest.mark.usefixtures("losses")
+def test_a_sum_of_losses_is_overridden_by_name(write: Write) -> None:
+    path = write("loss: {name: sum, terms: {simpo: {beta: 5}, sft: {weight: 2}}}")
+    changed = config.load(path, ["loss.terms.sft.weight=1", "loss.terms.ipo.beta=0.1"])
+    assert changed["loss"]["terms"] == {"simpo": {"beta": 5}, "sft": {"weight": 1}, "ipo": {"beta": 0.1}}
+
+
+@pytest.mark.usefixtures("losses")
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"simpoo": {}}, "Unknown component 'simpoo' in losses: did you mean 'simpo'?"),
+        ({"simpo": {"bta": 5}}, "Unknown setting loss.terms.simpo.bta of loss.terms.simpo: did you mean 'beta'?"),
+        ({"sft": {"wieght": 5}}, "Unknown setting loss.terms.sft.wieght of loss.terms.sft: did you mean 'weight'?"),
+        ({"simpo": {"beta": 0}}, "loss.terms.simpo.beta = 0: should be greater than 0"),
+        ({"sft": {"weight": 0}}, "loss.terms.sft.weight = 0: should be greater than 0"),
+        ({"sft": 2}, "loss.terms.sft = 2: should be a section of settings, such as loss.terms.sft.weight=2"),
+        ({}, "loss.terms = {}: should be losses by name, such as loss.terms.sft.weight=2"),
+        ({"gpo": {}}, "loss.terms.gpo = 'gpo': should be one of dpo, ipo, sft, simpo, sum; it takes policy, old, "),
+        ({"sum": {}}, "loss.terms.sum.terms is missing: loss.terms.sum needs it"),
+    ],
+)
+def test_a_sum_of_losses_is_refused_in_one_sentence(given: dict[str, Any], sentence: str) -> None:
+    assert refusal(terms(**given)).startswith(sentence)
+
+
+@pytest.mark.usefixtures("losses")
+def test_a_loss_that_the_recipe_cannot_call_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(group.__annotations__, "loss", GroupLoss)
+    assert config.bind(settings(loss={"name": "group_dpo"})).build()["loss"]
+    said = refusal(settings(loss={"name": "dpo"}))
+    assert said == (
+        "loss.name = 'dpo': should be one of gpo, group_dpo; it takes policy, reference and would here get policy, "
+        "old, advantages"
+    )

@@ -81,6 +81,8 @@ def words(hint: Any) -> str:
         return (", or " if any("," in option for option in options) else " or ").join(options)
     if origin is Literal:
         return " or ".join(map(str, arguments))
+    if origin is dict:
+        return "losses by name, each with its settings and a weight"
     if origin in (tuple, list):
         return f"list of {', '.join('any number' if argument is ... else words(argument) for argument in arguments)}"
     return _NAMES.get(hint, getattr(hint, "__name__", str(hint)).lower())
