@@ -1,0 +1,167 @@
+"""The golden numbers of the method specification, where that lies beside the repository.
+
+Every number here is also derived by hand in the tests of the function that has to reproduce it.
+"""
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from selfportrait.judges._yes_no import alignment, differences
+from selfportrait.losses.base import PairLogps, Term
+from selfportrait.losses.dpo import dpo
+from selfportrait.losses.ipo import ipo
+from selfportrait.losses.sft import sft
+from selfportrait.losses.simpo import simpo
+from selfportrait.losses.sum import weighted_sum
+from selfportrait.weights._masks import min_max, otsu, soften
+from selfportrait.weights.object_mask import object_masks
+
+FILE = next(
+    (folder / "shared/golden.json" for folder in Path(__file__).parents if (folder / "shared/golden.json").is_file()),
+    None,
+)
+GOLDEN = {case["id"]: case for case in json.loads(FILE.read_text())["cases"]} if FILE else {}
+pytestmark = pytest.mark.skipif(not GOLDEN, reason="the method specification is not beside the repository")
+
+Values = dict[str, Any]
+
+
+def tensor(values: Any) -> torch.Tensor:
+    return torch.as_tensor(values, dtype=torch.float64)
+
+
+def pairs(chosen: Any, rejected: Any) -> PairLogps:
+    """Pairs of one token."""
+    return PairLogps.from_tokens(tensor(chosen).view(-1, 1), tensor(rejected).view(-1, 1))
+
+
+def errors(values: Values) -> tuple[PairLogps, PairLogps]:
+    """Mean squared errors of a diffusion model as log-likelihoods of policy and reference."""
+    chosen, rejected = (tensor([-values[f"mse_{model}_{side}"] for model in ("policy", "ref")]) for side in "wl")
+    return pairs(chosen[:1], rejected[:1]), pairs(chosen[1:], rejected[1:])
+
+
+def objects() -> tuple[PairLogps, Values]:
+    """The pair whose object is half of its tokens."""
+    given = GOLDEN["obj_simpo_len"]["inputs"]
+    sides = [tensor([given[f"logp_{side}"]]) for side in "wl"]
+    weights = [1 + given["alpha"] * tensor([given[f"mask_{side}"]]) for side in "wl"]
+    return PairLogps.from_tokens(*sides, *weights), given
+
+
+def simpo_basic(given: Values) -> Values:
+    loss = simpo(pairs(given["mean_logp_w"], given["mean_logp_l"]), None, beta=given["beta"], gamma=given["gamma"]).loss
+    return {"per_pair": loss.tolist(), "mean": loss.mean().item()}
+
+
+def obj_simpo_len(given: Values) -> Values:
+    policy, _ = objects()
+    output = simpo(policy, None, beta=given["beta"], gamma=given["gamma"], divide_by="tokens")
+    reward = {name: output.metrics[f"reward/{name}"].item() / given["beta"] for name in ("chosen", "rejected")}
+    return {"r_w": reward["chosen"], "r_l": reward["rejected"], "loss": output.loss.item()}
+
+
+def ospo_total_sum_w(given: Values) -> Values:
+    policy, numbers = objects()
+    weighted = functools.partial(simpo, beta=numbers["beta"], gamma=numbers["gamma"])
+    output = weighted_sum(policy, None, terms={"simpo": Term(weighted), "sft": Term(sft, given["lambda_sft"])})
+    terms = {"obj_simpo": output.metrics["loss/simpo"].item(), "sft": output.metrics["loss/sft"].item()}
+    return {**terms, "total": output.loss.item()}
+
+
+def ospo_soft_mask_single_pixel(given: Values) -> Values:
+    mask = torch.zeros(1, 24, 24)
+    mask[0, 12, 12] = 1
+    soft = soften(mask, 1.0)[0]
+    offsets = [(0, 0), (0, 1), (1, 1), (0, 2), (2, 2), (0, 3)]
+    return {f"offset({dy},{dx})": soft[12 + dy, 12 + dx].item() for dy, dx in offsets}
+
+
+def ospo_soft_mask_degenerate(given: Values) -> Values:
+    soft = soften(torch.ones(1, 24, 24), 1.0)[0]
+    places = {
+        "ones_corner(0,0)": (0, 0),
+        "ones_edge(0,12)": (0, 12),
+        "ones_(1,12)": (1, 12),
+        "ones_centre(12,12)": (12, 12),
+    }
+    zeros = soften(torch.zeros(1, 24, 24), 1.0).abs().max().item()
+    return {**{name: soft[place].item() for name, place in places.items()}, "zeros_any": zeros}
+
+
+def ospo_otsu(given: Values) -> Values:
+    maps = torch.tensor([[given["map"]]])
+    threshold = otsu(maps.view(1, -1)).item()
+    masks = {f"mask_scaler_{scale}": object_masks(maps, scale)[0].tolist() for scale in (0.8, 1.0)}
+    return {"otsu": threshold, "threshold": given["scaler"] * threshold, **masks}
+
+
+def ospo_attention_map(given: Values) -> Values:
+    attention = min_max(tensor(given["layer1_attn_img_query_to_key1"]).view(1, 1, 2, 2))
+    mask = object_masks(attention, 0.8).flatten().tolist()
+    return {"map": attention.flatten().tolist(), "otsu": otsu(attention.view(1, -1)).item(), "mask_scaler_0.8": mask}
+
+
+def vqa_score(given: Values) -> Values:
+    answers = differences(*zip(*given["p_yes_p_no_per_question"], strict=True))
+    return {"s_k": answers, "S": alignment(answers)}
+
+
+def dpo_discrete(given: Values) -> Values:
+    output = dpo(pairs(given["pw"], given["pl"]), pairs(given["rw"], given["rl"]), beta=given["beta"])
+    reward = {name: output.metrics[f"reward/{name}"].item() for name in ("chosen", "rejected", "margin")}
+    delta = reward["margin"] / given["beta"]
+    return {"delta": delta, "loss": output.loss.item(), "reward_w": reward["chosen"], "reward_l": reward["rejected"]}
+
+
+def dpo_label_smoothing(given: Values) -> Values:
+    policy, reference = pairs(given["pw"], given["pl"]), pairs(given["rw"], given["rl"])
+    return {"cdpo": dpo(policy, reference, beta=given["beta"], label_smoothing=given["eps"]).loss.item()}
+
+
+def ipo_averaged(given: Values) -> Values:
+    return {"loss": ipo(pairs(given["avg_delta"], 0.0), pairs(0.0, 0.0), beta=given["beta"]).loss.item()}
+
+
+def diffusion_dpo(given: Values) -> Values:
+    return {"loss": dpo(*errors(given), beta=given["beta"] / 2).loss.item()}  # its equation keeps the half
+
+
+def diffusion_dpo_zero(given: Values) -> Values:
+    policy = pairs(-0.9, -0.95)
+    return {"loss": dpo(policy, policy, beta=2500.0).loss.item()}
+
+
+FOUND: dict[str, Callable[[Values], Values]] = {
+    "simpo_basic": simpo_basic,
+    "obj_simpo_len": obj_simpo_len,
+    "ospo_total_sum_w": ospo_total_sum_w,
+    "ospo_soft_mask_single_pixel": ospo_soft_mask_single_pixel,
+    "ospo_soft_mask_degenerate": ospo_soft_mask_degenerate,
+    "ospo_otsu": ospo_otsu,
+    "ospo_attention_map": ospo_attention_map,
+    "vqa_score": vqa_score,
+    "dpo_discrete": dpo_discrete,
+    "dpo_label_smoothing": dpo_label_smoothing,
+    "ipo": ipo_averaged,
+    "flow_dpo": diffusion_dpo,
+    "inpo_loss": diffusion_dpo,
+    "diffusion_dpo_zero": diffusion_dpo_zero,
+}
+LEFT_OUT = {"dpo_label_smoothing": {"robust"}, "flow_dpo": {"inside"}}
+"""Numbers of a case that nothing in the package computes."""
+
+
+@pytest.mark.parametrize("case", FOUND)
+def test_the_number_of_the_specification(case: str) -> None:
+    expected = {name: value for name, value in GOLDEN[case]["expected"].items() if name not in LEFT_OUT.get(case, ())}
+    found = FOUND[case](GOLDEN[case]["inputs"])
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(tensor(found[name]), tensor(value), atol=2e-6, rtol=0)
