@@ -4,7 +4,9 @@ Tests that need a GPU or a network run only when the command line asks for them 
 """
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,3 +73,42 @@ def _untrained():
     vae = autoencoder.new_autoencoder()
     vae.register_to_config(shift_factor=0.1, scaling_factor=0.9)  # as after training: neither is 0 or 1
     return flow.new_pipeline(vae, spells=False, seed=0)
+
+
+class ScriptedModel:
+    """A unified model that says what a function says: `texts` of (conversation, seed), `answers` of (image, question).
+
+    It remembers how many it was asked for at once, and the last decoding.
+    """
+
+    def __init__(self, texts: Callable[[Any, int], str] | None, answers: Callable[[Any, str], Any] | None) -> None:
+        self.texts, self.answers = texts, answers
+        self.sizes: list[int] = []
+        self.asked: list[Any] = []
+        self.decoding: dict[str, Any] = {}
+
+    def write(self, conversations: Sequence[Any], seeds: Sequence[int], **decoding: Any) -> list[str]:
+        assert self.texts is not None
+        self.sizes.append(len(seeds))
+        self.asked += conversations
+        self.decoding = decoding
+        return [self.texts(conversation, seed) for conversation, seed in zip(conversations, seeds, strict=True)]
+
+    def answer(self, images: Sequence[Any], questions: Sequence[str]) -> tuple[Any, Any]:
+        import torch
+
+        assert self.answers is not None
+        self.sizes.append(len(questions))
+        self.asked += questions
+        pairs = [self.answers(image, question) for image, question in zip(images, questions, strict=True)]
+        return torch.tensor([yes for yes, _ in pairs]), torch.tensor([no for _, no in pairs])
+
+
+@pytest.fixture
+def scripted() -> Callable[..., ScriptedModel]:
+    """A scripted model: scripted(lambda conversation, seed: ...) or scripted(answers=lambda image, question: ...)."""
+
+    def make(texts: Any = None, answers: Any = None) -> ScriptedModel:
+        return ScriptedModel((lambda *_: texts) if isinstance(texts, str) else texts, answers)
+
+    return make
