@@ -3,10 +3,12 @@
 Each goes from one table to the next and writes nothing else, so it can be run again, inspected or replaced.
 """
 
+import inspect
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ __all__ = [
     "candidate_id",
     "check_missing",
     "evaluate",
+    "hand_over",
     "preference_rows",
     "prompt_rows",
     "sample_candidates",
@@ -34,6 +37,20 @@ __all__ = [
 
 Judge = Callable[[Sequence[Prompt], Sequence[Image.Image]], list[Score]]
 PROMPTS_PER_PART = 25
+
+
+def hand_over(component: Any, **given: Any) -> Any:
+    """Give a component what it waits for, by the names of its positional parameters, such as `policy` and `seed`.
+
+    A config builds what it can, and leaves a component that takes the policy as a partial of it; a recipe completes it
+    with `hand_over(judge, policy=model, seed=seed)`. One that is built already, or is a function for later, comes back
+    as it is.
+    """
+    if not isinstance(component, partial):
+        return component
+    parameters = inspect.signature(component.func).parameters.values()
+    asked = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+    return component(**{name: given[name] for name in asked}) if set(asked) <= given.keys() else component
 
 
 def candidate_id(prompt: Prompt, index: int) -> str:

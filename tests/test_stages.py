@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,17 @@ def test_a_corrupt_part_of_an_evaluation_is_named(tmp_path: Path) -> None:
     part.write_bytes(part.read_bytes()[:-20])
     with pytest.raises(ValueError, match="part-00000.parquet is corrupt"):
         stages.evaluate(Blank(), benchmark_of(2), tmp_path)
+
+
+def test_a_component_that_waits_for_the_model_is_completed_and_others_come_back() -> None:
+    class Judge:
+        def __init__(self, policy: str, seed: int, *, score: str = "a") -> None:
+            self.given = (policy, seed, score)
+
+    def later(rewards: list[float], *, scale: float = 1.0) -> list[float]:
+        return [scale * reward for reward in rewards]
+
+    assert stages.hand_over(partial(Judge, score="b"), policy="p", seed=3).given == ("p", 3, "b")
+    loss, built = partial(later, scale=2.0), Judge("q", 1)
+    assert stages.hand_over(loss, policy="p", seed=3) is loss
+    assert stages.hand_over(built, policy="p", seed=3) is built

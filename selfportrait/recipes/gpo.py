@@ -121,7 +121,8 @@ def gpo(
     draws every group from the base model. `ema_decay` measures and saves an average of the weights over updates.
     """
     algorithm = Algorithm(group_size, timesteps_per_update, updates_per_group, prompts_per_step, online)
-    source = prompts()
+    source = stages.hand_over(prompts, policy=model, seed=seed)()
+    judge = stages.hand_over(judge, policy=model, seed=seed)
     model.load()
     with summary.stage(run, "evaluate before"):
         stages.evaluate(model, benchmark, run.path(ROUND, "evaluation", "before"), label="measuring the base model")
