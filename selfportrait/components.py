@@ -13,7 +13,20 @@ from typing import Any
 
 __all__ = ["SLOTS", "find", "names", "nearest", "summary"]
 
-SLOTS = ("models", "prompts", "judges", "selection", "draws", "weights", "losses", "recipes", "benchmarks")
+SLOTS = (
+    "models",
+    "prompts",
+    "perturbations",
+    "densifications",
+    "questions",
+    "judges",
+    "selection",
+    "draws",
+    "weights",
+    "losses",
+    "recipes",
+    "benchmarks",
+)
 
 
 def names(slot: str) -> list[str]:

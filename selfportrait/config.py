@@ -26,6 +26,9 @@ SECTIONS = {
     "recipe": "recipes",
     "model": "models",
     "prompts": "prompts",
+    "perturbation": "perturbations",
+    "densification": "densifications",
+    "questions": "questions",
     "judge": "judges",
     "selection": "selection",
     "draw": "draws",
@@ -123,6 +126,11 @@ class Section:
     component: Callable[..., Any]
     settings: dict[str, Any]
     resolved: dict[str, Any]
+
+    @property
+    def takes_policy(self) -> bool:
+        """Whether the component can be built only where there is a model to hand to it."""
+        return "policy" in _run_time_parameters(self.component) and inspect.isclass(self.component)
 
     def build(self) -> Any:
         """Call a builder with its settings; bind the settings of a function that a recipe calls at run time."""

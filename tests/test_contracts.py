@@ -17,7 +17,20 @@ from selfportrait.types import Score
 from selfportrait.weights.base import needs_maps
 
 PACKAGE = Path(selfportrait.__file__).parent
-SLOTS = ["models", "prompts", "judges", "selection", "draws", "weights", "losses", "recipes", "benchmarks"]
+SLOTS = [
+    "models",
+    "prompts",
+    "perturbations",
+    "densifications",
+    "questions",
+    "judges",
+    "selection",
+    "draws",
+    "weights",
+    "losses",
+    "recipes",
+    "benchmarks",
+]
 
 
 def component_files(slot: str) -> list[Path]:

@@ -1,0 +1,1 @@
+"""Questions: one way to turn a prompt into yes/no questions a file."""
