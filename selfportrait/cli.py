@@ -191,6 +191,8 @@ def judge(
     """Score pictures with a judge; a picture that it cannot judge is missing, with the reason."""
     console.silence_libraries()
     section = config.bind_section("judge", {"name": name, **pairs.parse(settings or [])})
+    if section.takes_policy:
+        raise ValueError(f"The judge {name} is the model itself, and here is none: name it in a config instead")
     from selfportrait.commands import judge as command
 
     verdicts = command.judge(section.build(), pictures, prompt)
