@@ -102,6 +102,18 @@ def test_a_slot_imports_no_other_slot_and_nothing_above_it(slot: str) -> None:
                 assert ".".join(name.split(".")[:2]) not in above, f"{path.name} imports {name}"
 
 
+@pytest.mark.parametrize("slot", ["prompts", "perturbations", "densifications", "questions", "judges"])
+def test_a_component_waits_for_nothing_but_the_policy_and_a_seed(slot: str) -> None:
+    """What `stages.hand_over` completes by name."""
+    for path in component_files(slot):
+        if path.stem == "ocr":
+            pytest.importorskip("rapidocr_onnxruntime")
+        module = importlib.import_module(f"selfportrait.{slot}.{path.stem}")
+        parameters = inspect.signature(getattr(module, module.__all__[0])).parameters.values()
+        waits_for = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
+        assert waits_for in ([], ["seed"], ["policy", "seed"]), path.name
+
+
 @pytest.mark.parametrize("slot", ["selection", "draws", "weights", "losses"])
 def test_settings_are_typed_keywords_with_defaults(slot: str) -> None:
     for parameter in components(slot):

@@ -11,10 +11,9 @@ from selfportrait.asking.base import Style, Turn, Unreadable, check_spoken, few_
 from selfportrait.asking.captions import kind
 from selfportrait.types import Prompt
 
-__all__ = ["DIRECTIONS", "NUM_SLOTS", "Edit", "Shot", "answer", "conversation", "edits", "read"]
+__all__ = ["DIRECTIONS", "Edit", "Shot", "answer", "conversation", "edits", "read"]
 
 Edit = Literal["replace", "swap", "drop"]
-NUM_SLOTS = 3
 DIRECTIONS = ("under", "next to", "in front of", "behind", "to the left of", "to the right of")
 RESULT = "Result:"
 _ALL_REPLACE: tuple[Edit, ...] = ("replace", "replace", "replace")
