@@ -78,9 +78,9 @@ def gradients_of(model: SD3, some: list[Prompt], bands: list[tuple[float, float]
         several = []
         for _ in range(DRAWS):
             sigma = low + (high - low) * torch.rand(len(some), generator=chance)
-            noise = torch.randn(len(some), *samples.latents.shape[1:], generator=chance)
+            noise = torch.randn(len(some), *samples.content.shape[1:], generator=chance)
             at = Draw(sigma.repeat_interleave(GROUP_SIZE), noise.repeat_interleave(GROUP_SIZE, 0))
-            loss = -(advantages * model.log_likelihood(samples.latents, conditioning, at)).mean()
+            loss = -(advantages * model.log_likelihood(samples.content, conditioning, at)).mean()
             several.append(torch.cat([part.flatten() for part in torch.autograd.grad(loss, parameters)]))
         yield torch.stack(several)
 

@@ -105,12 +105,12 @@ def _draw_and_learn() -> str:
     model = components.find("models", "sd3")(path=MODEL, train="full", num_inference_steps=4).load()
     conditioning = model.encode(["a red circle", "two blue stars"]).repeat(2)
     samples = model.sample(conditioning, [0, 1, 2, 3])
-    if len(samples.images) != 4 or not bool(torch.isfinite(samples.latents).all()):
+    if len(samples.images) != 4 or not bool(torch.isfinite(samples.content).all()):
         raise ValueError(
             f"drew {len(samples.images)} pictures with latents that may not be finite, expected 4 finite ones"
         )
-    draw = Draw(torch.full((4,), 0.5), torch.randn(samples.latents.shape, generator=torch.Generator().manual_seed(0)))
-    model.log_likelihood(samples.latents, conditioning, draw).mean().backward()
+    draw = Draw(torch.full((4,), 0.5), torch.randn(samples.content.shape, generator=torch.Generator().manual_seed(0)))
+    model.log_likelihood(samples.content, conditioning, draw).mean().backward()
     norm = _gradient_norm(model)
     if not 0 < norm < float("inf"):
         raise ValueError(f"the gradient's norm is {norm}, expected a positive finite number")

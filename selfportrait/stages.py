@@ -63,7 +63,7 @@ def sample_candidates(
 ) -> tuple[Samples, list[int]]:
     """Draw `count` candidates a prompt, prompt by prompt; `first` is the index of each prompt's first candidate.
 
-    Returns pictures and latents (P * count, C, H, W) with their seeds, which prompt and index alone decide.
+    Returns pictures and their content (P * count, ...) with their seeds, which prompt and index alone decide.
     """
     seeds = [
         derive(seed, round_index, prompt.id, start + offset, "sample")
@@ -84,7 +84,7 @@ def save_candidates(
 ) -> list[str]:
     """Write one part of candidates/; returns the candidates' ids."""
     count = len(seeds) // len(prompts)
-    latents = samples.latents.float().flatten(1).cpu().numpy()
+    content = _content(samples.content)
     rows = []
     for row, (image, seed) in enumerate(zip(samples.images, seeds, strict=True)):
         prompt, index = prompts[row // count], first[row // count] + row % count
@@ -97,11 +97,18 @@ def save_candidates(
                 "seed": seed,
                 "step": step,
                 "image": image,
-                "latent": latents[row].tolist(),
+                **content[row],
             }
         )
     store.write_table(folder, step, rows, store.CANDIDATES)
     return [row["id"] for row in rows]
+
+
+def _content(content: Tensor) -> list[dict[str, Any]]:
+    """A row's content in its column of candidates/: token ids in `tokens`, anything else in `latent`."""
+    if content.is_floating_point():
+        return [{"latent": row, "tokens": None} for row in content.float().flatten(1).cpu().numpy().tolist()]
+    return [{"latent": None, "tokens": row} for row in content.flatten(1).tolist()]
 
 
 def score(judge: Judge, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:

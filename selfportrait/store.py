@@ -69,7 +69,8 @@ CANDIDATES = _schema(
         "seed": pa.int64(),
         "step": pa.int32(),
         "image": _IMAGE,
-        "latent": pa.list_(pa.float32()),
+        "latent": pa.list_(pa.float32()),  # of a diffusion or flow model
+        "tokens": pa.list_(pa.int32()),  # of a token model
     }
 )
 SCORES = _schema(

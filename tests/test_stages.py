@@ -12,7 +12,7 @@ from PIL import Image
 
 from selfportrait import stages, store
 from selfportrait.benchmarks.micro import Micro
-from selfportrait.models.base import Conditioning, Samples
+from selfportrait.models.base import EncodedText, Samples
 from selfportrait.seeds import derive
 from selfportrait.types import Prompt, Question, Score
 
@@ -26,11 +26,11 @@ class Blank:
         self.texts: list[str] = []
         self.seeds: list[int] = []
 
-    def encode(self, prompts: Sequence[str]) -> Conditioning:
+    def encode(self, prompts: Sequence[str]) -> EncodedText:
         self.texts += prompts
-        return Conditioning(torch.zeros(len(prompts), 2, 3), torch.arange(len(prompts)).float().unsqueeze(1))
+        return EncodedText(torch.zeros(len(prompts), 2, 3), torch.arange(len(prompts)).float().unsqueeze(1))
 
-    def sample(self, conditioning: Conditioning, seeds: Sequence[int]) -> Samples:
+    def sample(self, conditioning: EncodedText, seeds: Sequence[int]) -> Samples:
         assert len(conditioning.pooled) == len(seeds)
         self.seeds += seeds
         return Samples([Image.new("RGB", (64, 64))] * len(seeds), conditioning.pooled.view(-1, 1, 1, 1))
@@ -39,9 +39,17 @@ class Blank:
 # Candidates
 
 
+def test_the_token_ids_of_a_picture_are_kept_as_they_were_sampled(tmp_path: Path) -> None:
+    samples = Samples([Image.new("RGB", (8, 8))] * 2, torch.tensor([[16383, 0, 7], [1, 2, 3]]))
+    stages.save_candidates(tmp_path, 0, PROMPTS, [0, 0], samples, [5, 6])
+    rows = store.read_table(tmp_path).to_pylist()
+    assert [row["tokens"] for row in rows] == [[16383, 0, 7], [1, 2, 3]]
+    assert [row["latent"] for row in rows] == [None, None]
+
+
 def test_candidates_are_drawn_prompt_by_prompt_from_seeds_of_their_own() -> None:
     samples, seeds = stages.sample_candidates(Blank(), PROMPTS, seed=7, round_index=1, first=[0, 4], count=3)
-    assert samples.latents.flatten().tolist() == [0, 0, 0, 1, 1, 1]
+    assert samples.content.flatten().tolist() == [0, 0, 0, 1, 1, 1]
     indices = [("a", 0), ("a", 1), ("a", 2), ("b", 4), ("b", 5), ("b", 6)]
     assert seeds == [derive(7, 1, prompt, index, "sample") for prompt, index in indices]
     _, alone = stages.sample_candidates(Blank(), PROMPTS[1:], seed=7, round_index=1, first=[4], count=3)
@@ -57,6 +65,7 @@ def test_candidates_and_scores_become_rows(tmp_path: Path) -> None:
     assert [row["seed"] for row in rows] == seeds
     assert [row["latent"] for row in rows] == [[0.0], [0.0], [1.0], [1.0]]
     assert [row["prompt"] for row in rows] == ["one red circle"] * 2 + ["a blue ring"] * 2
+    assert [row["tokens"] for row in rows] == [None] * 4
     scores = [Score(0.5, None, {"exact": False}), Score(None, "no"), Score(1.0), Score(0.0)]
     stages.save_scores(tmp_path / "scores", 0, ids, "Judge", scores)
     rows = store.read_table(tmp_path / "scores").to_pylist()

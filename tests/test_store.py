@@ -35,6 +35,7 @@ def candidate(index: int) -> dict[str, Any]:
         "step": 0,
         "image": RED,
         "latent": [0.1, -0.5],
+        "tokens": None,
     }
 
 

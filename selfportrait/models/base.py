@@ -6,36 +6,62 @@ Read this before adding a model family. A model never sees a loss.
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, Self
 
 import torch
 from PIL import Image
 
 from selfportrait.types import Draw
 
-__all__ = ["Conditioning", "Draws", "Samples"]
+__all__ = ["Answers", "Attends", "Conditioning", "Draws", "EncodedText", "Samples", "Turn", "Verdicts", "Writes"]
 
 
-class Conditioning(NamedTuple):
-    """Encoded prompts: context (B, T, D) and pooled (B, P)."""
+class Conditioning(Protocol):
+    """Prompts as a model was given them, a row each; what is inside is the model's own business."""
+
+    def repeat(self, count: int) -> Self:
+        """Each prompt `count` times in a row: (B * count, ...)."""
+        ...
+
+    def rows(self, index: torch.Tensor | slice) -> Self:
+        """The conditioning of some rows."""
+        ...
+
+
+class EncodedText(NamedTuple):
+    """The conditioning of a diffusion or flow model: context (B, T, D) and pooled (B, P)."""
 
     context: torch.Tensor
     pooled: torch.Tensor
 
-    def repeat(self, count: int) -> "Conditioning":
+    def repeat(self, count: int) -> "EncodedText":
         """Each prompt `count` times in a row: (B * count, ...)."""
-        return Conditioning(*(part.repeat_interleave(count, 0) for part in self))
+        return EncodedText(*(part.repeat_interleave(count, 0) for part in self))
 
-    def rows(self, index: torch.Tensor | slice) -> "Conditioning":
+    def rows(self, index: torch.Tensor | slice) -> "EncodedText":
         """The conditioning of some rows."""
-        return Conditioning(*(part[index] for part in self))
+        return EncodedText(*(part[index] for part in self))
 
 
 class Samples(NamedTuple):
-    """Pictures and the clean latents (B, C, H, W) that they were decoded from, in the space of the denoiser."""
+    """Pictures and what they were made of: clean latents (B, C, H, W) or token ids (B, T)."""
 
     images: list[Image.Image]
-    latents: torch.Tensor
+    content: torch.Tensor
+
+
+class Verdicts(NamedTuple):
+    """How likely the next word is yes, and how likely it is no, among all words of the vocabulary: (B,) each."""
+
+    p_yes: torch.Tensor
+    p_no: torch.Tensor
+
+
+class Turn(NamedTuple):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
 
 
 class Draws(Protocol):
@@ -50,9 +76,17 @@ class Draws(Protocol):
         ...
 
     def log_likelihood(
-        self, latents: torch.Tensor, conditioning: Conditioning, draw: Draw, weights: torch.Tensor | None = None
+        self,
+        content: torch.Tensor,
+        conditioning: Conditioning,
+        draw: Draw | None = None,
+        weights: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Minus the (weighted) denoising error at a draw: (B,), differentiable in the policy's weights."""
+        """How likely the model is to draw each row's content: (B,) in float32, differentiable in the policy's weights.
+
+        A diffusion or flow model returns minus the mean (weighted) denoising error at a draw, which it needs. A token
+        model returns the exact sum of its tokens' (weighted) log-probabilities, and knows no draw.
+        """
         ...
 
     def load(self) -> object:
@@ -73,4 +107,42 @@ class Draws(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write what a user takes away."""
+        ...
+
+
+class Answers(Protocol):
+    """A model that answers yes/no questions about pictures."""
+
+    def answer(self, images: Sequence[Image.Image], questions: Sequence[str]) -> Verdicts:
+        """Ask one question of one picture a row; rows that show the same picture share its encoding."""
+        ...
+
+
+class Writes(Protocol):
+    """A model that continues conversations."""
+
+    def write(
+        self,
+        conversations: Sequence[Sequence[Turn]],
+        seeds: Sequence[int],
+        *,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        max_new_tokens: int = 256,
+    ) -> list[str]:
+        """Write the assistant's next turn of each conversation, from random numbers that only its seed decides."""
+        ...
+
+
+class Attends(Protocol):
+    """A model that shows where in a picture it looked at which words of the prompt."""
+
+    def span(self, prompt: str, word: str) -> tuple[int, ...]:
+        """The positions of an object's word in the encoded prompt; empty when it is not in there."""
+        ...
+
+    def attend(
+        self, content: torch.Tensor, conditioning: Conditioning, spans: Sequence[Sequence[Sequence[int]]]
+    ) -> torch.Tensor:
+        """Map each row's objects, given as spans of the prompt, onto the picture: (B, objects, h, w) in [0, 1]."""
         ...

@@ -21,7 +21,7 @@ from selfportrait import seeds as keyed
 from selfportrait import store
 from selfportrait.micro.checkpoints import Sampling, embedded, sampling
 from selfportrait.models._attention import RepeatedTokenAttention
-from selfportrait.models.base import Conditioning, Samples
+from selfportrait.models.base import EncodedText, Samples
 from selfportrait.types import Draw
 
 __all__ = ["SD3"]
@@ -70,7 +70,7 @@ class SD3:
         self.max_sequence_length, self.dtype, self.batch_size = max_sequence_length, DTYPES[dtype], batch_size
         self.gradient_checkpointing = gradient_checkpointing
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        self._encoded: dict[str, Conditioning] = {}
+        self._encoded: dict[str, EncodedText] = {}
         self._base: dict[str, torch.Tensor] | None = None
         _check_folder(self.path)
 
@@ -100,7 +100,7 @@ class SD3:
         return {name: module for name, module in modules.items() if module is not None}
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> Conditioning:
+    def encode(self, prompts: Sequence[str]) -> EncodedText:
         """Encode prompts into context (B, T, D) and pooled (B, P); a text met before costs nothing.
 
         Each text alone: the last bits depend on the size of a batch, and a resumed run meets its prompts in others.
@@ -116,12 +116,12 @@ class SD3:
                     do_classifier_free_guidance=False,
                     max_sequence_length=self.max_sequence_length if has_t5 else 1,
                 )
-                self._encoded[text] = Conditioning(context[0], pooled[0])
+                self._encoded[text] = EncodedText(context[0], pooled[0])
         rows = [self._encoded[text] for text in prompts]
-        return Conditioning(torch.stack([row.context for row in rows]), torch.stack([row.pooled for row in rows]))
+        return EncodedText(torch.stack([row.context for row in rows]), torch.stack([row.pooled for row in rows]))
 
     @torch.no_grad()
-    def sample(self, conditioning: Conditioning, seeds: Sequence[int]) -> Samples:
+    def sample(self, conditioning: EncodedText, seeds: Sequence[int]) -> Samples:
         """Draw one picture a row: the pipeline's own sampler, from noise that only the row's seed decides."""
         latents = torch.cat(
             [
@@ -131,7 +131,7 @@ class SD3:
         )
         return Samples(self.decode(latents), latents)
 
-    def _sample_latents(self, conditioning: Conditioning, seeds: Sequence[int]) -> torch.Tensor:
+    def _sample_latents(self, conditioning: EncodedText, seeds: Sequence[int]) -> torch.Tensor:
         config = self.transformer.config
         shape = (config.in_channels, config.sample_size, config.sample_size)
         empty = self.encode([""]) if self.guidance_scale > 1 else None
@@ -160,15 +160,24 @@ class SD3:
         return images
 
     def log_likelihood(
-        self, latents: torch.Tensor, conditioning: Conditioning, draw: Draw, weights: torch.Tensor | None = None
+        self,
+        content: torch.Tensor,
+        conditioning: EncodedText,
+        draw: Draw | None = None,
+        weights: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Minus the denoising error of each row at a draw: -mean(w (v_theta(x_t, c) - (noise - x_0))^2), no half.
 
-        Shapes: latents and draw.noise (B, C, H, W), draw.sigma (B,), weights (B, 1 or C, H, W) or None; returns (B,)
-        in float32. x_t = (1 - sigma) x_0 + sigma noise; the conditional prediction alone, without guidance.
+        Shapes: content (clean latents) and draw.noise (B, C, H, W), draw.sigma (B,), weights (B, 1 or C, H, W) or
+        None; returns (B,) in float32. x_t = (1 - sigma) x_0 + sigma noise; the conditional prediction alone, without
+        guidance.
         Source: Flow Matching for Generative Modeling (Lipman et al., 2023), as in Esser et al. (2024), Eq. 13-14.
         """
-        latents, noise = latents.to(self.dtype), draw.noise.to(self.device, self.dtype)
+        if draw is None:
+            raise ValueError(
+                "the log-likelihood of a flow model is taken at a draw (sigma, noise), but draw is None; pass a Draw"
+            )
+        latents, noise = content.to(self.dtype), draw.noise.to(self.device, self.dtype)
         sigma = draw.sigma.to(self.device, torch.float32)
         level = sigma.to(self.dtype)[:, None, None, None]
         velocity = self.transformer(

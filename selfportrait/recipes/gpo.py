@@ -218,7 +218,7 @@ def _draw_groups(
     rows = stages.preference_rows(ids, prompts, step, rewards, advantages, keep)
     store.write_table(run.path(ROUND, "preferences"), step, rows, store.PREFERENCES)
     conditioning = model.encode([prompt.text for prompt in prompts])
-    return Groups(prompts, conditioning, samples.latents, rewards.view(len(prompts), size), advantages, keep)
+    return Groups(prompts, conditioning, samples.content, rewards.view(len(prompts), size), advantages, keep)
 
 
 def _learn(

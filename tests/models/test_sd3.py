@@ -14,7 +14,7 @@ import torch
 from diffusers import StableDiffusion3Pipeline
 from PIL import Image
 
-from selfportrait.models.base import Conditioning
+from selfportrait.models.base import EncodedText
 from selfportrait.models.sd3 import SD3
 from selfportrait.types import Draw
 
@@ -112,9 +112,9 @@ def test_a_picture_does_not_depend_on_what_else_is_in_the_batch(full: SD3) -> No
     seeds = [5, 6, 2**62 + 1]
     together = full.sample(full.encode(TEXTS), seeds)
     alone = full.sample(full.encode(TEXTS[1:2]), seeds[1:2])
-    assert (together.latents[1] - alone.latents[0]).abs().max() < 1e-4
+    assert (together.content[1] - alone.content[0]).abs().max() < 1e-4
     assert distance(together.images[1], alone.images[0]) <= 1
-    assert (together.latents[0] - together.latents[1]).abs().max() > 0.1
+    assert (together.content[0] - together.content[1]).abs().max() > 0.1
 
 
 def test_batches_are_as_large_as_allowed_and_change_nothing(tiny_sd3: Path, full: SD3) -> None:
@@ -125,7 +125,7 @@ def test_batches_are_as_large_as_allowed_and_change_nothing(tiny_sd3: Path, full
     )
     found = model.sample(model.encode(TEXTS), [1, 2, 3])
     assert rows == [4, 4, 4, 2, 2, 2]  # guidance doubles the rows; three steps each
-    assert torch.allclose(found.latents, full.sample(full.encode(TEXTS), [1, 2, 3]).latents, atol=1e-4)
+    assert torch.allclose(found.content, full.sample(full.encode(TEXTS), [1, 2, 3]).content, atol=1e-4)
     assert len(found.images) == 3
 
 
@@ -194,9 +194,9 @@ def test_bfloat16_draws_and_learns(tiny_sd3: Path) -> None:
     model = model_of(tiny_sd3, dtype="bfloat16", train="lora")
     conditioning = model.encode(TEXTS[:1])
     samples = model.sample(conditioning, [3])
-    assert samples.latents.dtype == torch.bfloat16
+    assert samples.content.dtype == torch.bfloat16
     assert samples.images[0].size == (64, 64)
-    likelihood = model.log_likelihood(samples.latents, conditioning, draw_of([0.5], torch.randn(1, 4, 16, 16)))
+    likelihood = model.log_likelihood(samples.content, conditioning, draw_of([0.5], torch.randn(1, 4, 16, 16)))
     assert likelihood.dtype == torch.float32
     assert torch.isfinite(likelihood).all()
     likelihood.sum().backward()
@@ -232,7 +232,7 @@ def with_prediction(tiny_sd3: Path, full: SD3) -> Iterator[Callable[[torch.Tenso
     full.transformer = kept
 
 
-NOTHING = Conditioning(torch.zeros(1, 1, 1), torch.zeros(1, 1))
+NOTHING = EncodedText(torch.zeros(1, 1, 1), torch.zeros(1, 1))
 # golden numbers: x_0 = (1, -2), eps = (0.5, 0.25), t = 0.3, v = eps - x_0 = (-0.5, 2.25), v_hat - v = (0.1, -0.2)
 LATENT = torch.tensor([1.0, -2.0]).view(1, 1, 1, 2)
 NOISE = torch.tensor([0.5, 0.25]).view(1, 1, 1, 2)

@@ -81,7 +81,7 @@ def test_the_tables_have_their_columns_and_rows(finished: store.Run) -> None:
         table(finished, name) for name in ("prompts", "candidates", "scores", "preferences")
     )
     assert set(prompts[0]) == {"id", "text", "category", "questions", "parent", "role"}
-    assert set(candidates[0]) == {"id", "prompt_id", "prompt", "index", "seed", "step", "image", "latent"}
+    assert set(candidates[0]) == {"id", "prompt_id", "prompt", "index", "seed", "step", "image", "latent", "tokens"}
     assert set(scores[0]) == {"candidate_id", "judge", "value", "reason", "details"}
     assert set(preferences[0]) == {"candidate_id", "group_id", "step", "reward", "advantage", "kept"}
     assert [len(rows) for rows in (prompts, candidates, scores, preferences)] == [3, ROWS, ROWS, ROWS]
@@ -241,7 +241,7 @@ def test_offline_groups_are_drawn_from_the_base_model(
     run = start(recipe={"steps": 2, "online": online}, optimizer={"learning_rate": 1e-3})
     rows = [row for row in table(run, "candidates") if row["step"] == 1]
     base = SD3(path=str(tiny_sd3), train="full", num_inference_steps=INFERENCE_STEPS).load()
-    drawn = base.sample(base.encode([row["prompt"] for row in rows]), [row["seed"] for row in rows]).latents
+    drawn = base.sample(base.encode([row["prompt"] for row in rows]), [row["seed"] for row in rows]).content
     difference = (drawn - latents(run, 1).flatten(0, 1)).abs().max()
     assert (difference < 1e-4) == is_base
 

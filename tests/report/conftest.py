@@ -142,6 +142,7 @@ def write_step(folder: Path, step: int) -> dict[str, Any]:
                     "step": step,
                     "image": cell(color, shape, drawn, index),
                     "latent": [0.0] * 8,
+                    "tokens": None,
                 }
             )
             scores.append(
