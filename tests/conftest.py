@@ -112,3 +112,88 @@ def scripted() -> Callable[..., ScriptedModel]:
         return ScriptedModel((lambda *_: texts) if isinstance(texts, str) else texts, answers)
 
     return make
+
+
+JANUS_SPECIAL = {
+    "bos_token": "<｜begin▁of▁sentence｜>",
+    "eos_token": "<｜end▁of▁sentence｜>",
+    "pad_token": "<｜▁pad▁｜>",
+    "image_token": "<image_placeholder>",
+    "boi_token": "<begin_of_image>",
+    "eoi_token": "<end_of_image>",
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_janus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a `JanusForConditionalGeneration` with random weights: 4 layers, pictures of 4x4 tokens of 64."""
+    import torch
+    from transformers import (
+        JanusConfig,
+        JanusForConditionalGeneration,
+        JanusProcessor,
+        JanusVisionConfig,
+        JanusVQVAEConfig,
+        LlamaConfig,
+    )
+    from transformers.models.janus.image_processing_pil_janus import JanusImageProcessorPil
+
+    tokenizer = _janus_tokenizer()
+    config = JanusConfig(
+        text_config=LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=48,
+            intermediate_size=64,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=320,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            initializer_range=0.2,
+        ).to_dict(),
+        vision_config=JanusVisionConfig(
+            hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8, projection_dim=48,
+            num_image_tokens=16, mlp_ratio=2.0, initializer_range=0.2,
+        ).to_dict(),
+        vq_config=JanusVQVAEConfig(
+            embed_dim=8, num_embeddings=64, latent_channels=32, base_channels=32, channel_multiplier=[1, 1, 1, 1],
+            num_res_blocks=1, projection_dim=48, image_token_embed_dim=48, initializer_range=0.2,
+        ).to_dict(),
+        image_token_id=tokenizer.image_token_id,
+        tie_word_embeddings=False,
+        initializer_range=0.2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models") / "tiny-janus"
+    JanusForConditionalGeneration(config).save_pretrained(folder)
+    half = [0.5, 0.5, 0.5]
+    resize = JanusImageProcessorPil(size={"height": 32, "width": 32}, image_mean=half, image_std=half)
+    JanusProcessor(resize, tokenizer, num_image_tokens=16, use_default_system_prompt=True).save_pretrained(folder)
+    return folder
+
+
+def _janus_tokenizer():
+    """Bytes and a few words, among them no and yes, with Janus' special tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = byte_level, decoders.ByteLevel()
+    words = ["a red circle left of two blue circles", "yes Yes no No", "You are a helpful assistant that sees pictures"]
+    special = [*JANUS_SPECIAL.values(), "<|User|>", "<|Assistant|>"]
+    tokenizer.train_from_iterator(
+        words * 9,
+        trainers.BpeTrainer(
+            vocab_size=330, special_tokens=special, initial_alphabet=byte_level.alphabet(), show_progress=False
+        ),
+    )
+    begin = special[0]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A", special_tokens=[(begin, tokenizer.token_to_id(begin))]
+    )
+    usual = {name: JANUS_SPECIAL[name] for name in ("bos_token", "eos_token", "pad_token")}
+    extra = {name: value for name, value in JANUS_SPECIAL.items() if name not in usual}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, extra_special_tokens=extra, **usual)

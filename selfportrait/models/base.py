@@ -13,7 +13,7 @@ from PIL import Image
 
 from selfportrait.types import Draw
 
-__all__ = ["Answers", "Attends", "Conditioning", "Draws", "EncodedText", "Samples", "Turn", "Verdicts", "Writes"]
+__all__ = ["Answers", "Attends", "Conditioning", "Draws", "EncodedText", "Samples", "Turn", "Writes", "YesNo"]
 
 
 class Conditioning(Protocol):
@@ -50,7 +50,7 @@ class Samples(NamedTuple):
     content: torch.Tensor
 
 
-class Verdicts(NamedTuple):
+class YesNo(NamedTuple):
     """How likely the next word is yes, and how likely it is no, among all words of the vocabulary: (B,) each."""
 
     p_yes: torch.Tensor
@@ -113,7 +113,7 @@ class Draws(Protocol):
 class Answers(Protocol):
     """A model that answers yes/no questions about pictures."""
 
-    def answer(self, images: Sequence[Image.Image], questions: Sequence[str]) -> Verdicts:
+    def answer(self, images: Sequence[Image.Image], questions: Sequence[str]) -> YesNo:
         """Ask one question of one picture a row; rows that show the same picture share its encoding."""
         ...
 

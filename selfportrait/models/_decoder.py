@@ -1,0 +1,131 @@
+"""A Llama decoder of transformers run layer by layer, with keys and values that rows of one prompt share.
+
+Read this to see how a prompt is read once for all its candidates. `LlamaModel.forward` would build a mask over all of
+a static cache at every token; here a row attends to what is filled, without a mask where nothing is padding.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from selfportrait.models._tokens import EncodedTokens
+
+__all__ = ["Continuation", "KeyValues", "forward", "positions", "visible"]
+
+
+class KeyValues:
+    """The keys and values of every layer, in room that is allocated once; a layer calls `update` as a cache's."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self._layers: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._filled: list[int] = []
+
+    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take in a layer's new keys and values (B, heads, Q, d); returns all that it has now."""
+        if layer == len(self._layers):
+            self._layers.append((_room_like(keys, len(keys), self.room), _room_like(values, len(values), self.room)))
+            self._filled.append(0)
+        start, end = self._filled[layer], self._filled[layer] + keys.shape[2]
+        assert end <= self.room
+        all_keys, all_values = self._layers[layer]
+        all_keys[:, :, start:end] = keys
+        all_values[:, :, start:end] = values
+        self._filled[layer] = end
+        return all_keys[:, :, :end], all_values[:, :, :end]
+
+    def spread(self, index: torch.Tensor, room: int) -> "KeyValues":
+        """The same for other rows: row i is a copy of row index[i], with room for more."""
+        spread = KeyValues(room)
+        for parts, filled in zip(self._layers, self._filled, strict=True):
+            keys, values = (_room_like(part, len(index), room) for part in parts)
+            for new, old in zip((keys, values), parts, strict=True):
+                new[:, :, :filled] = old[index, :, :filled]
+            spread._layers.append((keys, values))
+            spread._filled.append(filled)
+        return spread
+
+
+def _room_like(part: torch.Tensor, rows: int, room: int) -> torch.Tensor:
+    return part.new_empty(rows, part.shape[1], room, part.shape[3])
+
+
+def positions(mask: torch.Tensor) -> torch.Tensor:
+    """Where each token stands in its own row, padding aside: (B, S)."""
+    return (mask.long().cumsum(1) - 1).clamp(min=0)
+
+
+def visible(mask: torch.Tensor) -> torch.Tensor | None:
+    """Which keys (B, 1, S, S) each query may see: those up to itself that are no padding; None where none is.
+
+    Padding sees itself, so that no row of a softmax is empty; nobody else sees it.
+    """
+    if bool(mask.all()):
+        return None  # the causal kernel needs no mask
+    length = mask.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    return (causal & mask[:, None, None, :]) | torch.eye(length, dtype=torch.bool)
+
+
+def forward(
+    decoder: Any,
+    states: torch.Tensor,
+    places: torch.Tensor,
+    mask: torch.Tensor | None,
+    cache: KeyValues | None = None,
+    *,
+    is_saving: bool = False,
+) -> torch.Tensor:
+    """Run states (B, Q, D) at their positions (B, Q) through all layers and the last norm: (B, Q, D).
+
+    `is_saving` keeps no activations inside a layer; the backward pass computes them again.
+    """
+    rotary = decoder.rotary_emb(states, position_ids=places)
+    for layer in decoder.layers:
+        if is_saving:
+            states = checkpoint(layer, states, attention_mask=mask, position_embeddings=rotary, use_reentrant=False)
+        else:
+            states = layer(states, attention_mask=mask, position_embeddings=rotary, past_key_values=cache)
+    normed: torch.Tensor = decoder.norm(states)
+    return normed
+
+
+class Continuation:
+    """Rows that go on token by token. Distinct prompts are read once, and their keys and values copied to their rows.
+
+    `hidden` (B, D) is the state that predicts each row's next token; `step` feeds that token.
+    """
+
+    def __init__(
+        self, decoder: Any, embed: Callable[[torch.Tensor], torch.Tensor], prompts: EncodedTokens, num_tokens: int
+    ) -> None:
+        device = decoder.norm.weight.device
+        distinct, index = prompts.distinct()
+        mask, length = visible(distinct.mask), prompts.ids.shape[1]
+        read = KeyValues(length)
+        states = forward(
+            decoder,
+            embed(distinct.ids.to(device)),
+            positions(distinct.mask).to(device),
+            None if mask is None else mask.to(device),
+            read,
+        )
+        index = index.to(device)
+        self._decoder, self._cache = decoder, read.spread(index, length + num_tokens - 1)
+        self._next = prompts.mask.sum(1, keepdim=True).to(device)  # (B, 1)
+        self._seen = None if mask is None else _and_ones(prompts.mask, num_tokens - 1)[:, None, None].to(device)
+        self._length = length
+        self.hidden = states[index, -1]  # (B, D)
+
+    def step(self, states: torch.Tensor) -> None:
+        """Go on by one token a row, given as embedded (B, D)."""
+        self._length += 1
+        seen = None if self._seen is None else self._seen[..., : self._length]
+        self.hidden = forward(self._decoder, states[:, None], self._next, seen, self._cache)[:, -1]
+        self._next = self._next + 1
+
+
+def _and_ones(mask: torch.Tensor, count: int) -> torch.Tensor:
+    return torch.cat([mask, torch.ones(len(mask), count, dtype=torch.bool)], 1)
