@@ -6,6 +6,7 @@ Read this for the exact words that go into the model.
 from collections.abc import Sequence
 from typing import Any
 
+from selfportrait.asking.yes_no import put
 from selfportrait.models._attention_maps import word_span
 from selfportrait.models.base import Turn
 
@@ -16,7 +17,6 @@ SYSTEM = (  # Janus was trained with these words before a question about a pictu
     "provides, and assist the user with a variety of tasks using natural language."
 )
 USER, ASSISTANT = "<|User|>: ", "<|Assistant|>:"
-YES_OR_NO = "Reply with yes or no only."
 SPELLINGS = {True: ("yes", "Yes"), False: ("no", "No")}
 
 
@@ -48,7 +48,7 @@ class Words:
         prefix: list[int] = []
         asked = []
         for text in texts:
-            ids = self._ids(f"{SYSTEM}\n\n{USER}{self._picture}\n{text} {YES_OR_NO}\n\n{ASSISTANT}")
+            ids = self._ids(f"{SYSTEM}\n\n{USER}{self._picture}\n{put(text)}\n\n{ASSISTANT}")
             at = ids.index(picture)
             prefix = [*ids[:at], begin, *[picture] * self._num_image_tokens, end]
             asked.append(ids[at + 1 :])

@@ -1,16 +1,18 @@
 """What a model offers to the rest: small protocols, so that a recipe asks for what it needs and no more.
 
-Read this before adding a model family. A model never sees a loss.
+Read this before adding a model family. A model never sees a loss. `Writes` and `Answers` are defined with the requests
+in words, in `selfportrait/asking/`.
 """
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from PIL import Image
 
+from selfportrait.asking.base import Answers, Turn, Writes
 from selfportrait.types import Draw
 
 __all__ = ["Answers", "Attends", "Conditioning", "Draws", "EncodedText", "Samples", "Turn", "Writes", "YesNo"]
@@ -57,13 +59,6 @@ class YesNo(NamedTuple):
     p_no: torch.Tensor
 
 
-class Turn(NamedTuple):
-    """One turn of a conversation."""
-
-    role: Literal["system", "user", "assistant"]
-    text: str
-
-
 class Draws(Protocol):
     """A model that draws pictures and says how likely it was to draw one."""
 
@@ -107,30 +102,6 @@ class Draws(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write what a user takes away."""
-        ...
-
-
-class Answers(Protocol):
-    """A model that answers yes/no questions about pictures."""
-
-    def answer(self, images: Sequence[Image.Image], questions: Sequence[str]) -> YesNo:
-        """Ask one question of one picture a row; rows that show the same picture share its encoding."""
-        ...
-
-
-class Writes(Protocol):
-    """A model that continues conversations."""
-
-    def write(
-        self,
-        conversations: Sequence[Sequence[Turn]],
-        seeds: Sequence[int],
-        *,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        max_new_tokens: int = 256,
-    ) -> list[str]:
-        """Write the assistant's next turn of each conversation, from random numbers that only its seed decides."""
         ...
 
 
