@@ -35,7 +35,7 @@ class Recipe:
 
 RECIPES = {
     "sd3": Recipe({"color": 1.0, "shape": 1.0, "spatial": 2.0, "numeracy": 2.0, "complex": 1.6}, steps=3_000),
-    "sd3-text": Recipe({"text": 1.0}, steps=4_000, spells=True),
+    "sd3-text": Recipe({"text": 1.0}, steps=2_600, spells=True),
 }
 AUTOENCODER_STEPS = 6_000
 TRAINING_SET = 64_000

@@ -171,8 +171,8 @@ def test_an_encoding_does_not_depend_on_the_prompts_beside_it(tiny_sd3: Path) ->
 
 
 def test_an_embedded_checkpoint_is_sampled_as_it_is_made_to_be(tiny_sd3: Path) -> None:
-    found = {path: SD3(path=path) for path in ("micro-sd3", str(tiny_sd3))}
-    assert [(model.num_inference_steps, model.guidance_scale) for model in found.values()] == [(10, 1.5), (28, 4.5)]
+    found = [SD3(path=path) for path in ("micro-sd3", "micro-sd3-text", str(tiny_sd3))]
+    assert [(model.num_inference_steps, model.guidance_scale) for model in found] == [(10, 1.5), (10, 1.5), (28, 4.5)]
     chosen = SD3(path="micro-sd3", num_inference_steps=4, guidance_scale=1.0)
     assert (chosen.num_inference_steps, chosen.guidance_scale) == (4, 1.0)
 

@@ -15,7 +15,7 @@ class Sampling(NamedTuple):
     guidance_scale: float
 
 
-_SAMPLING = {"micro-sd3": Sampling(10, 1.5)}
+_SAMPLING = {"micro-sd3": Sampling(10, 1.5), "micro-sd3-text": Sampling(10, 1.5)}
 
 
 def names() -> list[str]:
