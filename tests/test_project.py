@@ -99,7 +99,7 @@ def is_defined(file: Path, name: list[str]) -> bool:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/methods/gpo.md", "docs/methods/gpo-ablations.md", "docs/glossary.md"]
+    "page", ["README.md", "CONTRIBUTING.md", "docs/methods/gpo.md", "docs/gpo-ablations.md", "docs/glossary.md"]
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
