@@ -61,6 +61,14 @@ def refusal(capsys: Capture, *arguments: str) -> str:
     return notes[0]
 
 
+def test_gpo_refuses_a_model_that_draws_tokens(capsys: Capture, tiny_janus: Path) -> None:
+    settings = config.load("gpo-micro-counting") | {"model": {"name": "janus", "path": str(tiny_janus)}}
+    Path("tokens.yaml").write_text(json.dumps(settings), encoding="utf-8")
+    sentence = refusal(capsys, "improve", "tokens.yaml", "--run", "run")
+    assert "denoising errors" in sentence
+    assert "sd3" in sentence
+
+
 def improve(*overrides: str, run: str = "run") -> list[str]:
     return ["improve", "gpo-micro-counting", "model.path=model", *overrides, "--run", run]
 

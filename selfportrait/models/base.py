@@ -60,7 +60,12 @@ class YesNo(NamedTuple):
 
 
 class Draws(Protocol):
-    """A model that draws pictures and says how likely it was to draw one."""
+    """A model that draws pictures and says how likely it was to draw one.
+
+    `is_exact` tells whether its log-likelihoods are exact, as a token model's are, or an error at a draw.
+    """
+
+    is_exact: bool
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         """Encode prompts; each distinct text once in the life of the model."""

@@ -42,6 +42,8 @@ class Janus:
     attention maps; without it 5, or a quarter of a small model's layers.
     """
 
+    is_exact = True
+
     def __init__(
         self,
         *,

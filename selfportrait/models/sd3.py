@@ -47,6 +47,8 @@ class SD3:
     one in 28 steps at 4.5.
     """
 
+    is_exact = False
+
     def __init__(
         self,
         *,
