@@ -295,11 +295,12 @@ def _bind_terms(key: str, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 def _check_call(key: str, slot: str, name: str, protocol: Any) -> None:
     """Refuse a function that takes other parameters at run time than whoever calls it has to give, by the protocol."""
     expected = [parameter for parameter in _parameters(protocol.__call__) if parameter != "self"]
-    takes = {other: list(_run_time_parameters(components.find(slot, other))) for other in components.names(slot)}
-    if takes[name] != expected:
-        fitting = ", ".join(other for other in takes if takes[other] == expected)
+    takes = list(_run_time_parameters(components.find(slot, name)))
+    if takes != expected:
+        others = {other: list(_run_time_parameters(components.find(slot, other))) for other in components.names(slot)}
+        fitting = ", ".join(other for other, parameters in others.items() if parameters == expected)
         raise ValueError(
-            f"{key} = {name!r}: should be one of {fitting}; it takes {', '.join(takes[name])} and would here get "
+            f"{key} = {name!r}: should be one of {fitting}; it takes {', '.join(takes)} and would here get "
             f"{', '.join(expected)}"
         )
 

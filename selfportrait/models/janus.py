@@ -4,8 +4,8 @@ Read this to see how a token model draws, says how likely a picture is, answers,
 a loss.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +23,7 @@ from selfportrait.models import _attention_maps as maps
 from selfportrait.models import _janus, _tokens, _yes_no
 from selfportrait.models._decoder import Continuation, forward, positions, visible
 from selfportrait.models._janus_words import Words
+from selfportrait.models._reference import swapped, without_adapters
 from selfportrait.models._tokens import EncodedTokens
 from selfportrait.models.base import Samples, Turn, YesNo
 from selfportrait.types import Draw
@@ -310,24 +311,11 @@ class Janus:
 
     # What learns, and what is kept
 
-    @contextmanager
-    def reference(self) -> Iterator[None]:
+    def reference(self) -> AbstractContextManager[None]:
         """Inside, the language model is the base model: adapters off, or the weights that were loaded swapped in."""
-        with torch.no_grad():
-            if self.train == "lora":
-                self.model.disable_adapters()
-                try:
-                    yield
-                finally:
-                    self.model.enable_adapters()
-                return
-            base = self._base_weights()
-            policy = {name: parameter.detach().clone() for name, parameter in self.trainable().items()}
-            self._write(base)
-            try:
-                yield
-            finally:
-                self._write(policy)
+        if self.train == "lora":
+            return without_adapters(self.model)
+        return swapped(self.trainable(), self._base_weights())
 
     def _base_weights(self) -> dict[str, torch.Tensor]:
         """The loaded weights, read from disk again the first time that a full fine-tune needs them."""
@@ -335,11 +323,6 @@ class Janus:
             loaded = dict(_janus.load_model(self.path, self.dtype).named_parameters())
             self._base = {name: loaded[name].detach().to(self.device) for name in self.trainable()}
         return self._base
-
-    def _write(self, weights: dict[str, torch.Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in self.trainable().items():
-                parameter.copy_(weights[name])
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that learn: the adapters' or all of the language model's."""

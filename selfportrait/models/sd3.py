@@ -5,7 +5,7 @@ Read this to see how a flow-matching model samples, and what its log-likelihood 
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,8 +19,9 @@ from safetensors import SafetensorError
 
 from selfportrait import seeds as keyed
 from selfportrait import store
-from selfportrait.micro.checkpoints import Sampling, embedded, sampling
+from selfportrait.micro.checkpoints import Sampling, embedded, names, sampling
 from selfportrait.models._attention import RepeatedTokenAttention
+from selfportrait.models._reference import swapped, without_adapters
 from selfportrait.models.base import EncodedText, Samples
 from selfportrait.types import Draw
 
@@ -41,7 +42,7 @@ LORA_TARGETS = tuple(
 class SD3:
     """A policy over a StableDiffusion3Pipeline; `load` brings the weights, everything before it is cheap.
 
-    `path` is a folder, a hub id or the name of an embedded checkpoint (micro-sd3). `train` chooses
+    `path` is a folder, a hub id or the name of an embedded checkpoint (micro-sd3, micro-sd3-text). `train` chooses
     LoRA adapters or the whole transformer; with `dtype` below float32 the optimizer keeps float32 master weights.
     Without `num_inference_steps` or `guidance_scale` an embedded checkpoint is sampled as its card says, every other
     one in 28 steps at 4.5.
@@ -193,24 +194,11 @@ class SD3:
         mean: torch.Tensor = (error if weights is None else weights * error).mean(dim=(1, 2, 3))
         return -mean
 
-    @contextmanager
-    def reference(self) -> Iterator[None]:
+    def reference(self) -> AbstractContextManager[None]:
         """Inside, the transformer is the base model: adapters off, or the weights that were loaded swapped in."""
-        with torch.no_grad():
-            if self.train == "lora":
-                self.transformer.disable_adapters()
-                try:
-                    yield
-                finally:
-                    self.transformer.enable_adapters()
-                return
-            base = self._base_weights()
-            policy = {name: parameter.detach().clone() for name, parameter in self.trainable().items()}
-            self._write(base)
-            try:
-                yield
-            finally:
-                self._write(policy)
+        if self.train == "lora":
+            return without_adapters(self.transformer)
+        return swapped(self.trainable(), self._base_weights())
 
     def _base_weights(self) -> dict[str, torch.Tensor]:
         """The loaded transformer's weights, read from disk again the first time that a full fine-tune needs them."""
@@ -220,11 +208,6 @@ class SD3:
             )
             self._base = {name: value.detach().to(self.device) for name, value in module.named_parameters()}
         return self._base
-
-    def _write(self, weights: dict[str, torch.Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in self.trainable().items():
-                parameter.copy_(weights[name])
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that learn: the adapters' or all of the transformer's."""
@@ -304,7 +287,7 @@ def _check_folder(path: str) -> None:
         if path.startswith((".", "/", "~")) or path.count("/") != 1:
             raise FileNotFoundError(
                 f"model.path = {path}: there is no such folder; give the folder of a {PIPELINE} with model_index.json, "
-                "a hub id such as stabilityai/stable-diffusion-3.5-medium, or micro-sd3"
+                f"a hub id such as stabilityai/stable-diffusion-3.5-medium, or {' or '.join(names())}"
             )
         return
     index = folder / "model_index.json"
