@@ -55,10 +55,12 @@ def build(
     """Train `sd3` or `sd3-text` and save the pipeline in `out`; intermediate results stay in `out`/.build.
 
     What is finished there is used as it is, so two pipelines can share an autoencoder by a copy of its folder. Raises
-    ValueError for an unknown name.
+    ValueError for an unknown name, or where a file stands in the place of the folder.
     """
     if name not in RECIPES:
         raise ValueError(f"there is no micro pipeline {name!r} to build; choose {' or '.join(RECIPES)}")
+    if any(place.exists() and not place.is_dir() for place in (out, *out.parents)):
+        raise ValueError(f"{out} cannot be a folder, a file is in its place; give another one to build in")
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     recipe, work = RECIPES[name], out / ".build"
     vae = _autoencoder(work, autoencoder_steps, seed, device)

@@ -75,6 +75,14 @@ def test_an_unknown_pipeline_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("out", ["taken", "taken/below"])
+def test_a_file_in_the_place_of_the_folder_is_refused_before_training(tmp_path: Path, out: str) -> None:
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(ValueError, match="a file is in its place"):
+        build.build("sd3", tmp_path / out)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 def test_every_category_is_learnt_by_one_of_the_pipelines() -> None:
     assert {name for recipe in build.RECIPES.values() for name in recipe.categories} == set(CATEGORIES)
 
