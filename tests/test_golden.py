@@ -7,18 +7,22 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
-from selfportrait.judges._yes_no import alignment, differences
+from selfportrait.asking.yes_no import Answer
+from selfportrait.judges.self_vqa import SelfVqa
 from selfportrait.losses.base import PairLogps, Term
 from selfportrait.losses.dpo import dpo
 from selfportrait.losses.ipo import ipo
 from selfportrait.losses.sft import sft
 from selfportrait.losses.simpo import simpo
 from selfportrait.losses.sum import weighted_sum
+from selfportrait.types import Prompt, Question
 from selfportrait.weights._masks import min_max, otsu, soften
 from selfportrait.weights.object_mask import object_masks
 
@@ -109,8 +113,13 @@ def ospo_attention_map(given: Values) -> Values:
 
 
 def vqa_score(given: Values) -> Values:
-    answers = differences(*zip(*given["p_yes_p_no_per_question"], strict=True))
-    return {"s_k": answers, "S": alignment(answers)}
+    pairs_of = given["p_yes_p_no_per_question"]
+    prompt = Prompt("a", "a red star", questions=tuple(Question(f"{index}?") for index in range(len(pairs_of))))
+    p_yes, p_no = torch.tensor(pairs_of, dtype=torch.float64).T
+    policy = SimpleNamespace(answer=lambda images, questions: (p_yes, p_no))
+    (score,) = SelfVqa(policy, 0)([prompt], [Image.new("RGB", (8, 8))])
+    answers = [Answer(question, *pair) for question, pair in zip(prompt.questions, pairs_of, strict=True)]
+    return {"s_k": [answer.difference for answer in answers], "S": score.value}
 
 
 def dpo_discrete(given: Values) -> Values:
