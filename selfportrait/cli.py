@@ -261,12 +261,12 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-@micro.command(epilog=_example("micro build sd3", "micro build sd3-text --out my-text-model --device cuda"))
+@micro.command(epilog=_example("micro build sd3", "micro build janus --out my-token-model --device cuda"))
 def build(
-    name: Annotated[str, typer.Argument(metavar="{sd3,sd3-text}", help="Which pipeline.")],
+    name: Annotated[str, typer.Argument(metavar="{sd3,sd3-text,janus}", help="Which model.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="By default runs/micro- and the name.")] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Updates of the transformer; by default the shipped one's.")
+        int | None, typer.Option(min=1, help="Updates of the transformer; by default the shipped model's.")
     ] = None,
     seed: Seed = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto",
@@ -281,6 +281,29 @@ def build(
     with console.resumable():
         folder = building.build(name, out or Path("runs") / f"micro-{name}", steps=steps, seed=seed, device=device)
     console.echo(f"model   {folder}")
+
+
+@micro.command(epilog=_example("micro examine micro-janus", "micro examine runs/ospo-micro --count 200 --json"))
+def examine(
+    model: Model,
+    count: Annotated[int, typer.Option(min=1, help="Pictures a category, and texts a task.")] = 100,
+    seed: Seed = 0,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how well a unified model sees, answers and writes in the micro world; `evaluate` says how well it draws.
+
+    Answers are to questions of held-out prompts about pictures that the model drew for them.
+    """
+    console.silence_libraries()
+    from selfportrait.commands import examine as command
+    from selfportrait.commands import loading
+
+    found = command.examine(loading.resolve(model, pairs.parse(settings or [])).load(), count=count, seed=seed)
+    if as_json:
+        console.echo(json.dumps(found, indent=2))
+    else:
+        console.show(command.table(found))
 
 
 @micro.command(epilog=_example("micro show", "micro show --category numeracy --count 16 --out numeracy.png"))

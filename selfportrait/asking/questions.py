@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from selfportrait.asking.base import Style, Turn, Unreadable, few_shot, has_speaker, one_line, texts
 from selfportrait.asking.captions import family
 
-__all__ = ["LABEL", "answer", "conversation", "read"]
+__all__ = ["LABEL", "answer", "conversation", "read", "whole_question"]
 
 LABEL = "Questions:"
 SYSTEM = (
@@ -56,3 +56,8 @@ def _is_question(fragment: str) -> bool:
     """Whether a fragment holds words, and neither a role marker nor the label of another answer."""
     has_words = any(character.isalpha() for character in fragment)
     return has_words and LABEL not in fragment and not has_speaker(fragment)
+
+
+def whole_question(text: str) -> str:
+    """A caption as one question, not taken apart; after the template of VQAScore (https://arxiv.org/abs/2404.01291)."""
+    return f'Does this picture show "{text.rstrip(". ")}"?'

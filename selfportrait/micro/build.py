@@ -1,4 +1,4 @@
-"""`selfportrait micro build`: train the embedded pipelines from nothing, with a seed, so that anyone can do it again.
+"""`selfportrait micro build`: train the embedded models from nothing, with a seed, so that anyone can do it again.
 
 Read this for the order and the sizes. It goes on where it was stopped.
 """
@@ -14,14 +14,14 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from selfportrait import progress, store
-from selfportrait.micro import autoencoder, flow
+from selfportrait.micro import autoencoder, flow, unified_build
 from selfportrait.micro.detect import background_of, detect, verify
 from selfportrait.micro.language import checks
 from selfportrait.micro.scenes import SHAPE_CATEGORIES, claim, lay_out
 from selfportrait.micro.world import render
 from selfportrait.training import checkpoint
 
-__all__ = ["RECIPES", "build", "reconstruction_accuracy"]
+__all__ = ["NAMES", "RECIPES", "build", "reconstruction_accuracy"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ RECIPES = {
     "sd3": Recipe({"color": 1.0, "shape": 1.0, "spatial": 2.0, "numeracy": 2.0, "complex": 1.6}, steps=3_000),
     "sd3-text": Recipe({"text": 1.0}, steps=2_600, spells=True),
 }
+NAMES = (*RECIPES, "janus")
 AUTOENCODER_STEPS = 6_000
 TRAINING_SET = 64_000
 CHECKPOINT_EVERY = 250
@@ -52,16 +53,19 @@ def build(
     seed: int = 0,
     device: str = "auto",
 ) -> Path:
-    """Train `sd3` or `sd3-text` and save the pipeline in `out`; intermediate results stay in `out`/.build.
+    """Train `sd3`, `sd3-text` or `janus` and save the model in `out`; intermediate results stay in `out`/.build.
 
-    What is finished there is used as it is, so two pipelines can share an autoencoder by a copy of its folder. Raises
-    ValueError for an unknown name, or where a file stands in the place of the folder.
+    What is finished there is used as it is, so two pipelines can share an autoencoder by a copy of its folder. The
+    token model is built by `unified_build`. Raises ValueError for an unknown name, or where a file stands in the place
+    of the folder.
     """
-    if name not in RECIPES:
-        raise ValueError(f"there is no micro pipeline {name!r} to build; choose {' or '.join(RECIPES)}")
+    if name not in NAMES:
+        raise ValueError(f"there is no micro model {name!r} to build; choose {', '.join(NAMES[:-1])} or {NAMES[-1]}")
     if any(place.exists() and not place.is_dir() for place in (out, *out.parents)):
         raise ValueError(f"{out} cannot be a folder, a file is in its place; give another one to build in")
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if name == "janus":
+        return unified_build.build(out, steps=steps or unified_build.STEPS, seed=seed, device=device)
     recipe, work = RECIPES[name], out / ".build"
     vae = _autoencoder(work, autoencoder_steps, seed, device)
     pipeline = flow.new_pipeline(vae, spells=recipe.spells, seed=seed)

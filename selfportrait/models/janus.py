@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from selfportrait import images as pictures
 from selfportrait import seeds as keyed
+from selfportrait.micro.checkpoints import embedded, sampling
 from selfportrait.models import _attention_maps as maps
 from selfportrait.models import _janus, _tokens, _yes_no
 from selfportrait.models._decoder import Continuation, forward, positions, visible
@@ -31,12 +32,15 @@ from selfportrait.types import Draw
 __all__ = ["Janus"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+GUIDANCE_SCALE = 5.0  # of Janus and Janus-Pro
 DECODED_AT_ONCE = 16  # pictures; full-resolution activations are the largest of all
 
 
 class Janus:
     """A policy over a JanusForConditionalGeneration; `load` brings the weights, everything before it is cheap.
 
+    `path` is a folder, a hub id or the name of the embedded checkpoint, micro-janus. Without `guidance_scale` that is
+    drawn with as its card says, every other with Janus' own 5.
     `train` chooses LoRA adapters on the language model or the whole of it; what sees, encodes and decodes pictures is
     frozen. `temperature` 0 draws the likeliest token each time; nothing truncates the distribution. `batch_size`
     counts pictures, and guidance doubles their rows. `skip_layers` at both ends of the decoder are left out of
@@ -52,7 +56,7 @@ class Janus:
         train: Literal["lora", "full"] = "lora",
         lora_rank: Annotated[int, Field(ge=1)] = 16,
         lora_alpha: Annotated[float, Field(gt=0)] | None = None,
-        guidance_scale: Annotated[float, Field(ge=1)] = 5.0,
+        guidance_scale: Annotated[float, Field(ge=1)] | None = None,
         temperature: Annotated[float, Field(ge=0)] = 1.0,
         skip_layers: Annotated[int, Field(ge=0)] | None = None,
         dtype: Literal["float32", "bfloat16"] = "float32",
@@ -60,14 +64,16 @@ class Janus:
         gradient_checkpointing: bool = False,
         batch_size: Annotated[int, Field(ge=1)] = 16,
     ) -> None:
-        self.path = path
+        self.path = embedded(path)
         self.train, self.rank, self.alpha = train, lora_rank, lora_alpha or lora_rank
-        self.guidance_scale, self.temperature, self.skip_layers = guidance_scale, temperature, skip_layers
+        made_for = sampling(self.path)
+        self.guidance_scale = guidance_scale or (made_for.guidance_scale if made_for else GUIDANCE_SCALE)
+        self.temperature, self.skip_layers = temperature, skip_layers
         self.dtype, self.batch_size, self.gradient_checkpointing = DTYPES[dtype], batch_size, gradient_checkpointing
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self._encoded: dict[str, list[int]] = {}
         self._base: dict[str, torch.Tensor] | None = None
-        _janus.check_folder(path)
+        _janus.check_folder(self.path)
 
     @cached_property
     def processor(self) -> Any:

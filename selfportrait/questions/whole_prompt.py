@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from selfportrait.asking.base import Written
+from selfportrait.asking.questions import whole_question
 from selfportrait.types import Prompt, Question
 
 __all__ = ["WholePrompt"]
@@ -17,8 +18,4 @@ class WholePrompt:
 
     def __call__(self, prompts: Sequence[Prompt]) -> Written:
         """The prompts, each with one question; none is left out."""
-        return Written([replace(prompt, questions=(_question(prompt.text),)) for prompt in prompts])
-
-
-def _question(text: str) -> Question:
-    return Question(f'Does this picture show "{text.rstrip(". ")}"?')
+        return Written([replace(prompt, questions=(Question(whole_question(prompt.text)),)) for prompt in prompts])

@@ -1,4 +1,4 @@
-"""The embedded checkpoints: folders that diffusers loads as they are, each with how it was made beside it."""
+"""The embedded checkpoints: folders that diffusers or transformers loads as they are, with how each was made."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,18 +9,22 @@ _FOLDER = Path(__file__).parent
 
 
 class Sampling(NamedTuple):
-    """The sampler's settings that a checkpoint is measured with."""
+    """The sampler's settings that a checkpoint is measured with; a token model takes as many steps as it has tokens."""
 
     num_inference_steps: int
     guidance_scale: float
 
 
-_SAMPLING = {"micro-sd3": Sampling(10, 1.5), "micro-sd3-text": Sampling(10, 1.5)}
+_SAMPLING = {
+    "micro-janus": Sampling(64, 2.0),
+    "micro-sd3": Sampling(10, 1.5),
+    "micro-sd3-text": Sampling(10, 1.5),
+}
 
 
 def names() -> list[str]:
     """The names that `model.path` may have besides folders and hub ids."""
-    return sorted(folder.name for folder in _FOLDER.iterdir() if (folder / "model_index.json").is_file())
+    return sorted(folder.name for folder in _FOLDER.iterdir() if (folder / "README.md").is_file())
 
 
 def embedded(path: str) -> str:

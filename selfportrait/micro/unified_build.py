@@ -1,0 +1,184 @@
+"""`selfportrait micro build janus`: the picture tokenizer, the lessons, then the model, each going on where it stopped.
+
+Read this for the order and the sizes.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import JanusForConditionalGeneration, JanusProcessor, JanusVQVAE
+
+from selfportrait import progress, store
+from selfportrait.micro import lessons, picture_tokenizer, unified
+from selfportrait.micro.lessons import Drawings, Looks, Texts
+from selfportrait.micro.unified_training import UnifiedTrainer
+from selfportrait.models._janus_words import Words
+from selfportrait.models._tokens import chunks
+from selfportrait.models.janus import Janus
+from selfportrait.seeds import derive
+from selfportrait.training import checkpoint
+
+__all__ = ["build"]
+
+TOKENIZER_STEPS, STEPS = 3_400, 4_800
+DRAWINGS, LOOKS, TEXTS = 48_000, 16_000, 16_000
+OWN_PICTURES, OWN_FROM = 3_000, 0.6  # drawn by the model itself once it has had this share of its updates
+CHECKPOINT_EVERY = 250
+GUIDANCE = 2.0
+
+
+def build(
+    out: Path,
+    *,
+    steps: int = STEPS,
+    tokenizer_steps: int = TOKENIZER_STEPS,
+    drawings: int = DRAWINGS,
+    looks: int = LOOKS,
+    own_pictures: int = OWN_PICTURES,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Path:
+    """Train the token model and save it in `out`; what is finished in `out`/.build is used as it is."""
+    work = out / ".build"
+    tokenizer = _picture_tokenizer(work, tokenizer_steps, seed, device)
+    processor = unified.new_processor()
+    words = Words(processor, unified.CONTEXT)
+    drawn, seen, written = _lessons(work, words, tokenizer, drawings, looks, seed, device)
+    model = unified.new_model(processor, tokenizer, seed=seed)
+    trainer = UnifiedTrainer(model, words, steps=steps, seed=seed, device=device)
+    first_own = int(OWN_FROM * steps)
+    _train(trainer, work, first_own, drawn, seen, written)
+    own = _own_looks(trainer, processor, words, work, own_pictures, seed)
+    _train(trainer, work, steps, drawn, _mixed(seen, own), written)
+    trainer.use_ema()
+    unified.save(model, processor, out)
+    return out
+
+
+def _picture_tokenizer(work: Path, steps: int, seed: int, device: str) -> JanusVQVAE:
+    """The trained tokenizer; a later call reads what an earlier one saved."""
+    folder = work / "picture-tokenizer"
+    if not (folder / "config.json").is_file():
+        model = picture_tokenizer.new_picture_tokenizer(token_width=unified.WIDTH, seed=seed)
+        trainer = picture_tokenizer.PictureTokenizerTrainer(model, steps=steps, seed=seed, device=device)
+        first = _resume(trainer, work / "picture-tokenizer-checkpoints")
+        with progress.bar("training the picture tokenizer", total=steps, done=first) as advance:
+            for index in range(first, steps):
+                error = trainer.step(index)
+                _keep(trainer, work / "picture-tokenizer-checkpoints", index, steps, {"error": error})
+                advance(1)
+        partial = folder.with_suffix(".partial")
+        picture_tokenizer.save(model.cpu().eval(), partial)
+        partial.replace(folder)
+    return JanusVQVAE.from_pretrained(folder, use_safetensors=True)
+
+
+def _lessons(
+    work: Path, words: Words, tokenizer: JanusVQVAE, drawings: int, looks: int, seed: int, device: str
+) -> tuple[Drawings, Looks, Texts]:
+    """Everything that is learnt before the model has drawn anything itself."""
+    scenes = lessons.draw_scenes(drawings, seed)
+
+    def encode() -> dict[str, Tensor]:
+        with progress.bar("drawing and encoding pictures", total=drawings) as advance:
+            return lessons.tokenize(scenes, words, tokenizer, device=device, on_step=advance)._asdict()
+
+    drawn = Drawings(**_cached(work / f"drawings-{drawings}.safetensors", encode))
+
+    def ask() -> dict[str, Tensor]:
+        with progress.bar("decoding pictures and asking about them", total=2 * looks) as advance:
+            pictures = lessons.see(drawn.codes[:looks], tokenizer, device=device, on_step=advance)
+            claims, truth = scenes.claims[:looks], scenes.scenes[:looks]
+            return lessons.looks(pictures, claims, words, scenes=truth, seed=seed, on_step=advance)._asdict()
+
+    seen = Looks(**_cached(work / f"looks-{looks}.safetensors", ask))
+    return drawn, seen, lessons.texts(TEXTS, words, seed=seed)
+
+
+def _own_looks(
+    trainer: UnifiedTrainer, processor: JanusProcessor, words: Words, work: Path, count: int, seed: int
+) -> Looks:
+    """Questions about pictures that the model drew itself, answered by the exact detector."""
+
+    def ask() -> dict[str, Tensor]:
+        scenes = lessons.draw_scenes(count, derive(seed, "own pictures"))
+        _save_half_trained(trainer, processor, work / "half-trained")
+        pictures = _draw(scenes.captions, work / "half-trained", trainer.device, seed)
+        with progress.bar("asking about its own pictures", total=count) as advance:
+            return lessons.looks(pictures, scenes.claims, words, seed=seed + 1, on_step=advance)._asdict()
+
+    return Looks(**_cached(work / f"own-looks-{count}.safetensors", ask))
+
+
+def _save_half_trained(trainer: UnifiedTrainer, processor: JanusProcessor, folder: Path) -> None:
+    model = JanusForConditionalGeneration(trainer.model.config)
+    model.load_state_dict({**trainer.model.state_dict(), **trainer.ema})
+    unified.save(model, processor, folder)
+
+
+def _draw(captions: list[str], folder: Path, device: str, seed: int) -> Tensor:
+    """One picture a caption, as users draw them: (N, H, W, 3) in bytes."""
+    artist = Janus(path=str(folder), train="full", guidance_scale=GUIDANCE, batch_size=64, device=device).load()
+    pictures = []
+    with progress.bar("letting it draw", total=len(captions)) as advance:
+        for part in chunks(len(captions), artist.batch_size):
+            seeds = [derive(seed, "own picture", index) for index in range(part.start, part.stop)]
+            images = artist.sample(artist.encode(captions[part]), seeds).images
+            pictures += [torch.from_numpy(np.array(image)) for image in images]
+            advance(len(images))
+    return torch.stack(pictures)
+
+
+def _mixed(truth: Looks, own: Looks) -> Looks:
+    """As many pictures of the truth as of its own; ids are padded to the longer of both."""
+    mixed = []
+    for first, second in zip(truth, own, strict=True):
+        width = max(first.shape[-1], second.shape[-1])
+        both = (first[: len(second)], second)
+        mixed.append(torch.cat([F.pad(part, (0, width - part.shape[-1])) if part.ndim > 1 else part for part in both]))
+    return Looks(*mixed)
+
+
+def _train(trainer: UnifiedTrainer, work: Path, until: int, drawn: Drawings, seen: Looks, written: Texts) -> None:
+    first = _resume(trainer, work / "checkpoints")
+    with progress.bar("training the model", total=trainer.steps, done=min(first, until)) as advance:
+        for index in range(first, until):
+            losses = trainer.step(index, drawn, seen, written)
+            _keep(trainer, work / "checkpoints", index, until, losses)
+            if (index + 1) % 50 == 0:
+                store.append_jsonl(work / "loss.jsonl", {"step": index + 1, **losses})
+            advance(1)
+
+
+def _resume(trainer: UnifiedTrainer | picture_tokenizer.PictureTokenizerTrainer, folder: Path) -> int:
+    saved = checkpoint.latest(folder)
+    if saved is None:
+        return 0
+    trainer.load_state(saved.tensors)
+    return saved.step
+
+
+def _keep(
+    trainer: UnifiedTrainer | picture_tokenizer.PictureTokenizerTrainer,
+    folder: Path,
+    index: int,
+    last: int,
+    values: Mapping[str, float],
+) -> None:
+    if (index + 1) % CHECKPOINT_EVERY == 0 or index + 1 == last:
+        checkpoint.save(folder, index + 1, trainer.state(), dict(values), keep=1)
+
+
+def _cached(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """What an earlier call made, or made now and kept."""
+    if not path.is_file():
+        temporary = path.with_suffix(".tmp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.contiguous() for name, value in make().items()}, temporary)
+        temporary.replace(path)
+    return load_file(path)

@@ -1,0 +1,233 @@
+"""Training the micro token model: one update learns from pictures to draw, from questions about some, and from texts.
+
+Read this for how many questions share a picture: they follow it side by side, each seeing the picture and itself only,
+as `models/janus.py` asks them.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import JanusForConditionalGeneration
+
+from selfportrait.micro.lessons import Drawings, Looks, Texts
+from selfportrait.models import _decoder
+from selfportrait.models._janus_words import Words
+
+__all__ = ["Batch", "UnifiedTrainer"]
+
+EMPTY_PROMPTS = 0.1  # share of drawings without their words, which guidance needs
+LISTS = 0.5  # weight of naming everything in a picture, against that of answering
+
+
+class Batch(NamedTuple):
+    """How many of each kind an update learns from; `questions` of each picture that is looked at."""
+
+    drawings: int = 48
+    looks: int = 12
+    questions: int = 5
+    texts: int = 8
+
+
+class UnifiedTrainer:
+    """The optimizer state; `step` is one update, `state` and `load_state` let a build go on where it was stopped."""
+
+    def __init__(
+        self,
+        model: JanusForConditionalGeneration,
+        words: Words,
+        *,
+        steps: int,
+        batch: Batch | None = None,
+        learning_rate: float = 1e-3,
+        muon_learning_rate: float = 2e-3,
+        ema_decay: float = 0.998,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.steps, self.batch, self.seed, self.device, self.ema_decay = (
+            steps,
+            batch or Batch(),
+            seed,
+            device,
+            ema_decay,
+        )
+        self.model, self.words = model.to(device).train(), words
+        self.model.model.vqmodel.requires_grad_(False)
+        self.decoder: Any = self.model.model.language_model
+        self.num_words = self.model.config.text_config.vocab_size
+        self.prefix = torch.tensor(words.questions([""])[0], device=device)
+        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        matrices = {n for n, p in self.parameters.items() if ".layers." in n and p.ndim == 2}
+        self.optimizers: list[tuple[torch.optim.Optimizer, float]] = [
+            (
+                torch.optim.Muon(
+                    [p for n, p in self.parameters.items() if n in matrices],
+                    weight_decay=0.01,
+                    adjust_lr_fn="match_rms_adamw",
+                ),
+                muon_learning_rate,
+            ),
+            (
+                torch.optim.AdamW(
+                    [p for n, p in self.parameters.items() if n not in matrices], betas=(0.9, 0.98), weight_decay=0.0
+                ),
+                learning_rate,
+            ),
+        ]
+        self.ema = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+
+    def step(self, index: int, drawings: Drawings, looks: Looks, texts: Texts) -> dict[str, float]:
+        """One update on a batch that (seed, index) alone decides; returns each kind's loss a token."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
+        for optimizer, rate in self.optimizers:
+            optimizer.param_groups[0]["lr"] = rate * self._share(index)
+            optimizer.zero_grad()
+        losses: dict[str, Tensor] = {}
+        for part in (
+            lambda: self._draw(drawings, generator),
+            lambda: self._look(looks, generator),
+            lambda: self._write(texts, generator),
+        ):
+            with torch.autocast(self.device, torch.bfloat16):
+                found = part()
+            torch.stack(list(found.values())).sum().backward()
+            losses |= {name: loss.detach() for name, loss in found.items()}
+        torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), 1.0)
+        for optimizer, _ in self.optimizers:
+            optimizer.step()
+        decay = min(self.ema_decay, (1 + index) / (10 + index))
+        torch._foreach_lerp_(list(self.ema.values()), [p.detach() for p in self.parameters.values()], 1 - decay)
+        return {name: float(loss) for name, loss in losses.items()}
+
+    def _share(self, index: int) -> float:
+        """Linear warm-up over 200 updates, constant, then linear to zero over the last 40 %."""
+        return min((index + 1) / 200, 1.0) * min((self.steps - index) / (0.4 * self.steps), 1.0)
+
+    def _rows(self, generator: torch.Generator, number: int, count: int) -> Tensor:
+        return torch.randint(number, (count,), generator=generator)
+
+    def _forward(self, states: Tensor, places: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """The decoder's last states (B, S, D); without places and mask each row is read from its first token on."""
+        if places is None:
+            places = torch.arange(states.shape[1], device=self.device)[None]
+        return _decoder.forward(self.decoder, states, places, mask)
+
+    # Drawing
+
+    def _draw(self, data: Drawings, generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss of codes, each predicted from the prompt and the codes before it."""
+        rows = self._rows(generator, len(data.codes), self.batch.drawings)
+        prompts, lengths, codes = data.prompts[rows].long(), data.lengths[rows], data.codes[rows].long()
+        is_empty = torch.rand(len(rows), 1, generator=generator) < EMPTY_PROMPTS
+        place = torch.arange(prompts.shape[1])[None]
+        is_inner = (place > 0) & (place < lengths[:, None] - 1)
+        prompts = prompts.masked_fill(is_empty & is_inner, self.words.pad)
+        width = int(lengths.max()) + codes.shape[1]
+        ids = torch.full((len(rows), width), self.words.pad)
+        ids[:, : prompts.shape[1]] = prompts[:, :width]
+        at = lengths[:, None] + torch.arange(codes.shape[1])  # where each code stands
+        ids.scatter_(1, at, codes + self.num_words)
+        hidden = self._forward(self._embed(ids[:, :-1].to(self.device)))
+        before = (at - 1).to(self.device)[..., None].expand(-1, -1, hidden.shape[2])
+        logits = self.model.model.generation_head(hidden.gather(1, before))
+        return {"draw": F.cross_entropy(logits.float().flatten(0, 1), codes.flatten().to(self.device))}
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        """Embed words, and after their ids the codes of pictures."""
+        codes = torch.arange(self.model.config.vq_config.num_embeddings, device=self.device)
+        table = [self.decoder.embed_tokens.weight, self.model.prepare_embeddings_for_image_generation(codes)]
+        return F.embedding(ids, torch.cat([part.to(table[0].dtype) for part in table]))
+
+    # Looking
+
+    def _look(self, data: Looks, generator: torch.Generator) -> dict[str, Tensor]:
+        """The losses of the answers to some of a picture's questions, and of naming everything in it."""
+        rows = self._rows(generator, len(data.pictures), self.batch.looks)
+        chosen = torch.rand(len(rows), data.questions.shape[1], generator=generator).argsort(1)
+        chosen = chosen[:, : self.batch.questions]
+        questions = data.questions[rows[:, None], chosen].long().to(self.device)  # (B, Q, L)
+        lists = data.lists[rows].long().to(self.device)  # (B, M)
+        pixels = data.pictures[rows].to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        states, places, mask = self._side_by_side(pixels, questions, lists)
+        hidden = self._forward(states, places, mask)
+        start, length = len(self.prefix), questions.shape[2]
+        branches = hidden[:, start : start + questions.shape[1] * length].unflatten(1, questions.shape[1:])
+        last = (data.lengths[rows[:, None], chosen] - 1).to(self.device)[..., None, None]
+        asked = branches.gather(2, last.expand(-1, -1, 1, hidden.shape[2]))[:, :, 0]  # (B, Q, D)
+        answers = data.answers[rows[:, None], chosen].to(self.device)
+        named = hidden[:, -lists.shape[1] :]
+        at = torch.arange(1, lists.shape[1])
+        is_named = (at >= data.list_starts[rows][:, None]) & (at < data.list_lengths[rows][:, None])
+        is_named = is_named.to(self.device)
+        return {
+            "answer": F.cross_entropy(self.model.lm_head(asked).float().flatten(0, 1), answers.flatten()),
+            "name": LISTS
+            * F.cross_entropy(self.model.lm_head(named[:, :-1][is_named]).float(), lists[:, 1:][is_named]),
+        }
+
+    def _side_by_side(self, pixels: Tensor, questions: Tensor, lists: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A picture's prefix with questions and list after it: states (B, S, D), places (1, S), and who sees whom."""
+        features = self.model.model.get_image_features(pixels).pooler_output
+        prefix = self.decoder.embed_tokens(self.prefix).repeat(len(pixels), 1, 1)
+        prefix = prefix.clone()
+        prefix[:, self.prefix == self.model.config.image_token_id] = features.to(prefix.dtype)
+        branches = torch.cat([questions.flatten(1), lists], 1)
+        states = torch.cat([prefix, self.decoder.embed_tokens(branches)], 1)
+        count, length = questions.shape[1:]
+        start, width = len(self.prefix), lists.shape[1]
+        owner = torch.cat(
+            [torch.full((start,), -1), torch.arange(count).repeat_interleave(length), torch.full((width,), count)]
+        )
+        places = torch.cat(
+            [torch.arange(start), torch.arange(start, start + length).repeat(count), torch.arange(start, start + width)]
+        )
+        sees = (owner[None, :] == -1) | (owner[None, :] == owner[:, None])
+        mask = sees & torch.ones_like(sees).tril()
+        return states, places[None].to(self.device), mask[None, None].to(self.device)
+
+    # Writing
+
+    def _write(self, data: Texts, generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss of what is to be written, the end of the turn included."""
+        rows = self._rows(generator, len(data.ids), self.batch.texts)
+        ids = data.ids[rows].long()
+        at = torch.arange(1, ids.shape[1])
+        is_written = (at >= data.starts[rows][:, None]) & (at < data.ends[rows][:, None])
+        ids, is_written = ids.to(self.device), is_written.to(self.device)
+        hidden = self._forward(self.decoder.embed_tokens(ids[:, :-1]))
+        return {"write": F.cross_entropy(self.model.lm_head(hidden[is_written]).float(), ids[:, 1:][is_written])}
+
+    # What is kept
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """Weights, their average and the optimizers' moments as named tensors, for a checkpoint."""
+        moments = {
+            f"{index}.{number}.{key}": value
+            for index, (optimizer, _) in enumerate(self.optimizers)
+            for number, state in optimizer.state_dict()["state"].items()
+            for key, value in state.items()
+        }
+        weights = {name: parameter.detach() for name, parameter in self.parameters.items()}
+        return {"weights": weights, "ema": self.ema, "moments": moments}
+
+    @torch.no_grad()
+    def load_state(self, saved: dict[str, dict[str, Tensor]]) -> None:
+        """Go on from a checkpoint."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(saved["weights"][name])
+            self.ema[name].copy_(saved["ema"][name])
+        for index, (optimizer, _) in enumerate(self.optimizers):
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in saved["moments"].items():
+                owner, number, moment = key.split(".")
+                if int(owner) == index:
+                    state.setdefault(int(number), {})[moment] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+    @torch.no_grad()
+    def use_ema(self) -> None:
+        """Put the averaged weights into the model."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(self.ema[name])
