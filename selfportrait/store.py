@@ -22,6 +22,8 @@ from selfportrait import images
 __all__ = [
     "CANDIDATES",
     "EVALUATION",
+    "MASKS",
+    "PAIRS",
     "PREFERENCES",
     "PROMPTS",
     "SCORES",
@@ -90,6 +92,27 @@ PREFERENCES = _schema(
         "reward": pa.float64(),
         "advantage": pa.float64(),
         "kept": pa.bool_(),
+    }
+)
+PAIRS = _schema(
+    {
+        "prompt_id": pa.string(),
+        "prompt": pa.string(),  # what both are trained for
+        "rejected_prompt": pa.string(),  # what a hard negative was drawn from; null where it was the prompt
+        "chosen_id": pa.string(),
+        "rejected_id": pa.string(),
+        "chosen_score": pa.float64(),
+        "rejected_score": pa.float64(),
+        "margin": pa.float64(),
+    }
+)
+MASKS = _schema(
+    {
+        "candidate_id": pa.string(),
+        "height": pa.int32(),
+        "width": pa.int32(),
+        "mask": pa.list_(pa.float32()),  # (height, width) in [0, 1], row by row: where the prompt's objects are
+        "objects": pa.list_(pa.string()),
     }
 )
 EVALUATION = _schema(
