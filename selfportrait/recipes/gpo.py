@@ -13,14 +13,13 @@ It differs from the textbook in one thing: the reference's error is never comput
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import torch
-from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
@@ -37,11 +36,10 @@ from selfportrait.training import checkpoint, health
 from selfportrait.training.ema import EMA
 from selfportrait.training.metrics import Metrics
 from selfportrait.training.optimizer import ActiveOptimizer, Optimizer
-from selfportrait.types import Draw, Prompt, Score
+from selfportrait.types import Draw, Prompt
 
 __all__ = ["gpo"]
 
-Judge = Callable[[Sequence[Prompt], Sequence[Image.Image]], list[Score]]
 ROUND = "round-0"
 
 
@@ -96,7 +94,7 @@ class Learner:
 def gpo(
     model: Draws,
     prompts: PromptSource,
-    judge: Judge,
+    judge: stages.Judge,
     selection: Selection,
     draw: GroupDraw,
     loss: GroupLoss,
@@ -198,7 +196,7 @@ def _order(source: list[Prompt], count: int, seed: int) -> list[tuple[Prompt, in
 
 def _draw_groups(
     model: Draws,
-    judge: Judge,
+    judge: stages.Judge,
     selection: Selection,
     batch: list[tuple[Prompt, int]],
     algorithm: Algorithm,
