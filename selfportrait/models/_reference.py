@@ -1,6 +1,6 @@
 """What models share to be the model they were before training, for as long as a context lasts.
 
-Read this to see where a reference's weights come from: under the adapters, or loaded again and swapped in.
+Read this to see where a reference's weights come from: under the adapters, or loaded again or copied, and swapped in.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,12 @@ from typing import Any
 
 import torch
 
-__all__ = ["swapped", "without_adapters"]
+__all__ = ["snapshot", "swapped", "without_adapters"]
+
+
+def snapshot(parameters: Mapping[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
+    """Copy weights as they are now."""
+    return {name: parameter.detach().clone() for name, parameter in parameters.items()}
 
 
 @contextmanager
@@ -27,7 +32,7 @@ def without_adapters(network: Any) -> Iterator[None]:
 def swapped(parameters: Mapping[str, torch.nn.Parameter], base: Mapping[str, torch.Tensor]) -> Iterator[None]:
     """Inside, the parameters hold the weights of the same names, without gradient; after it the very ones before."""
     with torch.no_grad():
-        policy = {name: parameter.clone() for name, parameter in parameters.items()}
+        policy = snapshot(parameters)
         _write(parameters, base)
         try:
             yield

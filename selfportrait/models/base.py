@@ -15,7 +15,18 @@ from PIL import Image
 from selfportrait.asking.base import Answers, Turn, Writes
 from selfportrait.types import Draw
 
-__all__ = ["Answers", "Attends", "Conditioning", "Draws", "EncodedText", "Samples", "Turn", "Writes", "YesNo"]
+__all__ = [
+    "Answers",
+    "Attends",
+    "Conditioning",
+    "Draws",
+    "DrawsTokens",
+    "EncodedText",
+    "Samples",
+    "Turn",
+    "Writes",
+    "YesNo",
+]
 
 
 class Conditioning(Protocol):
@@ -94,7 +105,11 @@ class Draws(Protocol):
         ...
 
     def reference(self) -> AbstractContextManager[None]:
-        """Inside, the network is what it was before training, without gradient."""
+        """Inside, the network is what it was before training, or at the last `renew_reference`, without gradient."""
+        ...
+
+    def renew_reference(self) -> None:
+        """From now on, the reference is the policy as it is now: a round begins."""
         ...
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
@@ -107,6 +122,14 @@ class Draws(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write what a user takes away."""
+        ...
+
+
+class DrawsTokens(Draws, Protocol):
+    """A model that draws tokens, and so can say how likely it was to draw each one of a picture."""
+
+    def token_log_likelihood(self, content: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
+        """The log-probability of each token of each row: (B, T) in float32, which `log_likelihood` is the sum of."""
         ...
 
 

@@ -24,7 +24,7 @@ from selfportrait.models import _attention_maps as maps
 from selfportrait.models import _janus, _tokens, _yes_no
 from selfportrait.models._decoder import Continuation, forward, positions, visible
 from selfportrait.models._janus_words import Words
-from selfportrait.models._reference import swapped, without_adapters
+from selfportrait.models._reference import snapshot, swapped, without_adapters
 from selfportrait.models._tokens import EncodedTokens
 from selfportrait.models.base import Samples, Turn, YesNo
 from selfportrait.types import Draw
@@ -195,22 +195,28 @@ class Janus:
     ) -> torch.Tensor:
         """The log-probability of each row's tokens, sum_t w_t log p(y_t | prompt, y_<t), exact and without guidance.
 
-        Shapes: content (token ids) and weights (B, T); returns (B,) in float32. The prompt's last token, which begins
-        the picture, predicts the first of them; the picture's own head and vocabulary give the probabilities.
+        Shapes: content (token ids) and weights (B, T); returns (B,) in float32.
         """
         if draw is not None:
             raise ValueError("the log-likelihood of a token model is exact and knows no draw; pass draw=None")
+        logps = self.token_log_likelihood(content, conditioning)
+        return (logps if weights is None else logps * weights.to(logps)).sum(1)
+
+    def token_log_likelihood(self, content: torch.Tensor, conditioning: EncodedTokens) -> torch.Tensor:
+        """The log-probability of each token, log p(y_t | prompt, y_<t): token ids (B, T) to (B, T) in float32.
+
+        The prompt's last token, which begins the picture, predicts the first of them; the picture's own head and
+        vocabulary give the probabilities.
+        """
         tokens = content.to(self.device)
         length = conditioning.ids.shape[1]
         states, places, seen = self._read(conditioning, tokens[:, :-1])
         is_saving = self.gradient_checkpointing and torch.is_grad_enabled()
         hidden = forward(self.decoder, states, places, seen, is_saving=is_saving)[:, length - 1 :]  # (B, T, D)
-        if is_saving:
-            pairs = zip(hidden.split(1), tokens.split(1), strict=True)
-            logps = torch.cat([checkpoint(self._logps, *pair, use_reentrant=False) for pair in pairs])
-        else:
-            logps = self._logps(hidden, tokens)
-        return (logps if weights is None else logps * weights.to(logps)).sum(1)
+        if not is_saving:
+            return self._logps(hidden, tokens)
+        pairs = zip(hidden.split(1), tokens.split(1), strict=True)
+        return torch.cat([checkpoint(self._logps, *pair, use_reentrant=False) for pair in pairs])
 
     def _logps(self, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         return _tokens.token_logps(self.model.model.generation_head(hidden), tokens)
@@ -318,10 +324,14 @@ class Janus:
     # What learns, and what is kept
 
     def reference(self) -> AbstractContextManager[None]:
-        """Inside, the language model is the base model: adapters off, or the weights that were loaded swapped in."""
-        if self.train == "lora":
+        """Inside, the language model is as it was loaded, or as it was when it last became the reference."""
+        if self.train == "lora" and self._base is None:
             return without_adapters(self.model)
         return swapped(self.trainable(), self._base_weights())
+
+    def renew_reference(self) -> None:
+        """From now on, the reference is the model as it is now, which takes a copy of what learns."""
+        self._base = snapshot(self.trainable())
 
     def _base_weights(self) -> dict[str, torch.Tensor]:
         """The loaded weights, read from disk again the first time that a full fine-tune needs them."""

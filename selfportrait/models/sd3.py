@@ -21,7 +21,7 @@ from selfportrait import seeds as keyed
 from selfportrait import store
 from selfportrait.micro.checkpoints import Sampling, embedded, names, sampling
 from selfportrait.models._attention import RepeatedTokenAttention
-from selfportrait.models._reference import swapped, without_adapters
+from selfportrait.models._reference import snapshot, swapped, without_adapters
 from selfportrait.models.base import EncodedText, Samples
 from selfportrait.types import Draw
 
@@ -195,10 +195,14 @@ class SD3:
         return -mean
 
     def reference(self) -> AbstractContextManager[None]:
-        """Inside, the transformer is the base model: adapters off, or the weights that were loaded swapped in."""
-        if self.train == "lora":
+        """Inside, the transformer is as it was loaded, or as it was when it last became the reference."""
+        if self.train == "lora" and self._base is None:
             return without_adapters(self.transformer)
         return swapped(self.trainable(), self._base_weights())
+
+    def renew_reference(self) -> None:
+        """From now on, the reference is the model as it is now, which takes a copy of what learns."""
+        self._base = snapshot(self.trainable())
 
     def _base_weights(self) -> dict[str, torch.Tensor]:
         """The loaded transformer's weights, read from disk again the first time that a full fine-tune needs them."""

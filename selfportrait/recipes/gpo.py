@@ -32,10 +32,10 @@ from selfportrait.prompts.base import PromptSource
 from selfportrait.report import write_report
 from selfportrait.seeds import derive, generator
 from selfportrait.selection.base import Selection
-from selfportrait.training import checkpoint, health
-from selfportrait.training.ema import EMA
+from selfportrait.training import health
+from selfportrait.training.learner import Learner, start
 from selfportrait.training.metrics import Metrics
-from selfportrait.training.optimizer import ActiveOptimizer, Optimizer
+from selfportrait.training.optimizer import Optimizer
 from selfportrait.types import Draw, Prompt
 
 __all__ = ["gpo"]
@@ -63,32 +63,6 @@ class Groups(NamedTuple):
     rewards: Tensor
     advantages: Tensor
     keep: Tensor
-
-
-@dataclass
-class Learner:
-    """What training changes, and what a checkpoint holds."""
-
-    model: Draws
-    optimizer: ActiveOptimizer
-    ema: EMA | None
-    monitor: health.Monitor
-
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        """Everything as named tensors."""
-        weights = {name: parameter.detach() for name, parameter in self.model.trainable().items()}
-        state = {"weights": weights, "optimizer": self.optimizer.state_dict()}
-        return state if self.ema is None else {**state, "ema": self.ema.state_dict()}
-
-    @torch.no_grad()
-    def load_state(self, saved: checkpoint.Checkpoint) -> None:
-        """Go on from a checkpoint."""
-        for name, parameter in self.model.trainable().items():
-            parameter.copy_(saved.tensors["weights"][name])
-        self.optimizer.load_state_dict(saved.tensors["optimizer"])
-        if self.ema is not None:
-            self.ema.load_state_dict(saved.tensors["ema"])
-        self.monitor.load_state(saved.meta["monitor"])
 
 
 def gpo(
@@ -131,7 +105,7 @@ def gpo(
         stages.evaluate(model, benchmark, run.path(ROUND, "evaluation", "before"), label="measuring the base model")
     store.write_table(run.path(ROUND, "prompts"), 0, stages.prompt_rows(source), store.PROMPTS)
 
-    learner = _start(model, optimizer, ema_decay)
+    learner = start(model, optimizer, ema_decay)
     untouched = health.fingerprint(model.frozen())
     metrics = Metrics(run.path(ROUND, "training"))
     first = _resume(learner, run, metrics)
@@ -147,12 +121,7 @@ def gpo(
             metrics.write(step, values, seconds)
             if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
                 metrics.sync()
-                checkpoint.save(
-                    run.path(ROUND, "training", "checkpoints"),
-                    step + 1,
-                    learner.state(),
-                    {"monitor": learner.monitor.state()},
-                )
+                learner.save(run.path(ROUND, "training", "checkpoints"), step + 1)
             advance(1)
     metrics.close()
     health.check_unchanged(untouched, model.frozen())
@@ -165,18 +134,9 @@ def gpo(
     write_report(run.folder)
 
 
-def _start(model: Draws, optimizer: Optimizer, ema_decay: float | None) -> Learner:
-    health.check_trainable(model.trainable())
-    active = optimizer.start(model.trainable())
-    return Learner(model, active, None if ema_decay is None else EMA(active.weights, decay=ema_decay), health.Monitor())
-
-
 def _resume(learner: Learner, run: store.Run, metrics: Metrics) -> int:
     """Go back to the last checkpoint and forget what came after it; returns the step to run next."""
-    saved = checkpoint.latest(run.path(ROUND, "training", "checkpoints"))
-    if saved is not None:
-        learner.load_state(saved)
-    first = 0 if saved is None else saved.step
+    first = learner.resume(run.path(ROUND, "training", "checkpoints"))
     metrics.truncate(first)
     for table in ("candidates", "scores", "preferences"):
         store.drop_parts_from(run.path(ROUND, table), first)
@@ -261,16 +221,7 @@ def _learn(
             (output.loss.mean() / k).backward()
             for name, value in {"loss": output.loss.detach().mean(), **output.metrics}.items():
                 totals.setdefault(name, []).append(value)
-        is_first = learner.optimizer.num_steps == 0
-        if is_first:
-            health.check_gradient(learner.model.trainable())
-            before = health.fingerprint(learner.model.trainable())
-        norm = learner.optimizer.step()
-        if is_first:
-            health.check_changed(before, learner.model.trainable())
-        totals.setdefault("grad_norm", []).append(norm)
-        if learner.ema is not None:
-            learner.ema.update(learner.optimizer.weights)
+        totals.setdefault("grad_norm", []).append(learner.step())
     return {name: torch.stack(values).nanmean() for name, values in totals.items()}
 
 

@@ -355,6 +355,30 @@ def test_the_reference_is_the_base_model_and_leaves_the_policy_as_it_was(tiny_ja
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in model.trainable().values())
 
 
+@pytest.mark.parametrize("train", ["full", "lora"])
+def test_the_reference_can_become_the_policy_as_it_is(tiny_janus: Path, train: str) -> None:
+    model = model_of(tiny_janus, train=train, lora_rank=2)
+    prompts, tokens = model.encode(TEXTS[:1]), some_tokens(1)
+    perturb(model)
+    then = model.log_likelihood(tokens, prompts).detach()
+    model.renew_reference()
+    perturb(model)
+    now = model.log_likelihood(tokens, prompts).detach()
+    with model.reference():
+        assert torch.equal(model.log_likelihood(tokens, prompts), then)
+    assert torch.equal(model.log_likelihood(tokens, prompts), now)
+    assert not torch.equal(now, then)
+
+
+def test_the_log_likelihood_is_the_sum_over_its_tokens(janus: Janus) -> None:
+    prompts, tokens, weights = janus.encode(TEXTS[:2]), some_tokens(2), torch.rand(2, 16)
+    with torch.no_grad():
+        each = janus.token_log_likelihood(tokens, prompts)
+        assert each.shape == tokens.shape
+        assert torch.equal(janus.log_likelihood(tokens, prompts), each.sum(1))
+        assert torch.equal(janus.log_likelihood(tokens, prompts, weights=weights), (weights * each).sum(1))
+
+
 # Answering
 
 

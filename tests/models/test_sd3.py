@@ -313,6 +313,19 @@ def test_the_reference_is_the_base_model_and_leaves_the_policy_as_it_was(tiny_sd
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in model.trainable().values())
 
 
+@pytest.mark.parametrize("train", ["full", "lora"])
+def test_the_reference_can_become_the_policy_as_it_is(tiny_sd3: Path, train: str) -> None:
+    model = model_of(tiny_sd3, train=train, lora_rank=2)
+    latents, at = torch.randn(1, 4, 16, 16), draw_of([0.6], torch.randn(1, 4, 16, 16))
+    perturb(model)
+    then = model.log_likelihood(latents, model.encode(TEXTS[:1]), at).detach()
+    model.renew_reference()
+    perturb(model)
+    with model.reference():
+        assert torch.equal(model.log_likelihood(latents, model.encode(TEXTS[:1]), at), then)
+    assert not torch.equal(model.log_likelihood(latents, model.encode(TEXTS[:1]), at), then)
+
+
 def test_the_policy_comes_back_when_the_reference_is_left_by_an_error(tiny_sd3: Path) -> None:
     model = model_of(tiny_sd3)
     perturb(model, 0.02)
