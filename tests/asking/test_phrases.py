@@ -1,0 +1,20 @@
+"""The things that a caption names; the phrases themselves are tested with the questions that are made of them."""
+
+import pytest
+
+from selfportrait.asking.phrases import objects
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("two red circles left of a blue ring on a black background", ["circles", "ring"]),
+        ("a small red star at the top left", ["star"]),
+        ("a circle, a square and a circle", ["circle", "square"]),
+        ("A copper bell hangs left of a round window.", ["bell", "window"]),
+        ("children playing in front of a brick building", ["children", "building"]),
+        ("on the left", []),
+    ],
+)
+def test_objects_are_the_heads_of_noun_phrases(text: str, words: list[str]) -> None:
+    assert objects(text) == words
