@@ -33,6 +33,7 @@ __all__ = [
     "parts",
     "read_json",
     "read_jsonl",
+    "read_part",
     "read_table",
     "sync",
     "truncate_jsonl",
@@ -261,6 +262,14 @@ def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
         if table.schema != tables[0].schema:
             raise ValueError(f"{path} has other columns than {paths[0].name}: delete it, the stage will redo it")
     return pa.concat_tables(tables)
+
+
+def read_part(folder: Path, index: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one part of a table, all columns or some; raises FileNotFoundError or ValueError as `read_table` does."""
+    path = _part(folder, index)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no {path}: run the stage that writes it first")
+    return _read_part(path, columns)
 
 
 def parts(folder: Path) -> list[Path]:

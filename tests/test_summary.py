@@ -47,7 +47,7 @@ def run(tmp_path: Path) -> store.Run:
 
 
 def test_accuracies_pass_at_4_and_changes(run: store.Run) -> None:
-    result = summary.write(run, ROUND)
+    result = summary.write(run)
     assert json.loads(run.path("summary.json").read_text()) == result
     before, after = result["before"], result["after"]
     assert before["color"]["accuracy"] == 2 / 8
@@ -70,7 +70,7 @@ def test_seconds_add_up_over_restarts(run: store.Run) -> None:
     for step in range(3):
         line = {"step": step, "sample_s": 1.0, "judge_s": 0.5, "train_s": 2.0}
         store.append_jsonl(run.path(ROUND, "training", "timing.jsonl"), line)
-    seconds = summary.write(run, ROUND)["time_s"]
+    seconds = summary.write(run)["time_s"]
     assert seconds == {"evaluate before": 3.75, "sample": 3.0, "judge": 1.5, "train": 6.0}
 
 
@@ -78,7 +78,7 @@ def test_health_events_of_all_steps_are_listed(run: store.Run) -> None:
     event = {"name": "diversity_collapse", "step": 1, "value": 0.4, "threshold": 0.5}
     for step, events in enumerate([[], [event], []]):
         store.append_jsonl(run.path(ROUND, "training", "metrics.jsonl"), {"step": step, "events": events})
-    assert summary.write(run, ROUND)["health"] == [event]
+    assert summary.write(run)["health"] == [event]
 
 
 def test_a_stage_is_written_down_when_it_ends(run: store.Run) -> None:
@@ -92,7 +92,7 @@ def test_a_stage_is_written_down_when_it_ends(run: store.Run) -> None:
 def test_other_prompts_after_than_before_are_refused(run: store.Run) -> None:
     write_evaluation(run, "after", {"color-3": [True] * 4, "shape-1": [True] * 4})
     with pytest.raises(ValueError, match="only the same prompts"):
-        summary.write(run, ROUND)
+        summary.write(run)
 
 
 def test_the_peak_memory_is_that_of_this_process(run: store.Run) -> None:

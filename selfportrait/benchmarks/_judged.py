@@ -10,12 +10,18 @@ from selfportrait import components
 from selfportrait.benchmarks.base import Row
 from selfportrait.types import Prompt, Score
 
-__all__ = ["judged"]
+__all__ = ["checked", "judged"]
 
 
 @cache
 def _judge(name: str) -> Any:
     return components.find("judges", name)()
+
+
+def checked(name: str, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
+    """Judge one picture a prompt; one score a picture, in order."""
+    scores: list[Score] = _judge(name)(prompts, images)
+    return scores
 
 
 def judged(name: str, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
@@ -25,7 +31,7 @@ def judged(name: str, prompts: Sequence[Prompt], images: Sequence[Sequence[Image
         for prompt, several in zip(prompts, images, strict=True)
         for index, image in enumerate(several)
     ]
-    scores = _judge(name)([prompt for prompt, _, _ in flat], [image for _, _, image in flat])
+    scores = checked(name, [prompt for prompt, _, _ in flat], [image for _, _, image in flat])
     return [_row(prompt, index, score) for (prompt, index, _), score in zip(flat, scores, strict=True)]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from selfportrait.types import Prompt
+from selfportrait.types import Prompt, Score
 
 __all__ = [
     "Benchmark",
@@ -24,6 +24,7 @@ __all__ = [
     "compare",
     "paired_interval",
     "pass_at_k",
+    "plain",
 ]
 
 Array = NDArray[np.float64]
@@ -73,6 +74,19 @@ class Benchmark(Protocol):
     def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
         """Judge the pictures of each prompt; one row a picture, in order."""
         ...
+
+    def is_held_out(self, text: str) -> bool:
+        """Whether a prompt must not be trained on, because the benchmark measures with it or keeps it apart."""
+        ...
+
+    def check(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
+        """Judge one picture a prompt, whatever the prompts are; missing, with the reason, where it cannot tell."""
+        ...
+
+
+def plain(text: str) -> str:
+    """A prompt by which it is compared with others: without capitals, doubled spaces and the dot at its end."""
+    return " ".join(text.lower().split()).rstrip(".")
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:

@@ -7,11 +7,11 @@ from typing import Annotated
 from PIL import Image
 from pydantic import Field
 
-from selfportrait.benchmarks._judged import judged
-from selfportrait.benchmarks.base import Row
-from selfportrait.micro.scenes import Categories, prompts
+from selfportrait.benchmarks._judged import checked, judged
+from selfportrait.benchmarks.base import Row, plain
+from selfportrait.micro.scenes import Categories, is_held_out, prompts
 from selfportrait.seeds import derive
-from selfportrait.types import Prompt
+from selfportrait.types import Prompt, Score
 
 __all__ = ["Micro"]
 
@@ -63,3 +63,14 @@ class Micro:
             own_prompts, own_images = zip(*part, strict=True)
             rows += judged(JUDGES.get(category, DEFAULT_JUDGE), own_prompts, own_images)
         return rows
+
+    def is_held_out(self, text: str) -> bool:
+        """Whether a prompt belongs to the micro world's held-out split, of which the benchmark takes a part."""
+        return is_held_out(plain(text))
+
+    def check(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
+        """Judge one picture a prompt; a prompt that is not of the micro language is missing."""
+        return [
+            checked(JUDGES.get(prompt.category, DEFAULT_JUDGE), [prompt], [image])[0]
+            for prompt, image in zip(prompts, images, strict=True)
+        ]

@@ -1,5 +1,6 @@
 """A benchmark of your own: a file of held-out prompts and a judge."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -7,10 +8,10 @@ from PIL import Image
 from pydantic import Field
 
 from selfportrait import components
-from selfportrait.benchmarks._judged import judged
-from selfportrait.benchmarks.base import Row
+from selfportrait.benchmarks._judged import checked, judged
+from selfportrait.benchmarks.base import Row, plain
 from selfportrait.seeds import derive
-from selfportrait.types import Prompt
+from selfportrait.types import Prompt, Score
 
 __all__ = ["Prompts"]
 
@@ -34,6 +35,7 @@ class Prompts:
         self.judge, self.images_per_prompt, self.seed = judge, images_per_prompt, seed
         read = components.find("prompts", "file")(path=path)()
         self._prompts = [replace(prompt, category=prompt.category or "prompts") for prompt in read]
+        self._texts = {plain(prompt.text) for prompt in read}
 
     def prompts(self) -> list[Prompt]:
         """The prompts, in the file's order."""
@@ -46,3 +48,11 @@ class Prompts:
     def measure(self, prompts: list[Prompt], images: list[list[Image.Image]]) -> list[Row]:
         """Judge each picture; one row a picture, in order."""
         return judged(self.judge, prompts, images)
+
+    def is_held_out(self, text: str) -> bool:
+        """Whether a prompt is one of the file's."""
+        return plain(text) in self._texts
+
+    def check(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
+        """Judge one picture a prompt by the benchmark's judge."""
+        return checked(self.judge, prompts, images)

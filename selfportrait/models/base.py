@@ -23,6 +23,7 @@ __all__ = [
     "DrawsTokens",
     "EncodedText",
     "Samples",
+    "TokenModel",
     "Turn",
     "Writes",
     "YesNo",
@@ -145,3 +146,7 @@ class Attends(Protocol):
     ) -> torch.Tensor:
         """Map each row's objects, given as spans of the prompt, onto the picture: (B, objects, h, w) in [0, 1]."""
         ...
+
+
+class TokenModel(DrawsTokens, Attends, Protocol):
+    """A model that draws tokens and shows where it looked at which words."""

@@ -12,9 +12,8 @@ It differs from the textbook in one thing: the reference's error is never comput
 """
 
 import random
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, NamedTuple
@@ -34,7 +33,7 @@ from selfportrait.seeds import derive, generator
 from selfportrait.selection.base import Selection
 from selfportrait.training import health
 from selfportrait.training.learner import Learner, start
-from selfportrait.training.metrics import Metrics
+from selfportrait.training.metrics import Metrics, timed
 from selfportrait.training.optimizer import Optimizer
 from selfportrait.types import Draw, Prompt
 
@@ -115,7 +114,7 @@ def gpo(
             batch = order[step * prompts_per_step : (step + 1) * prompts_per_step]
             seconds: dict[str, float] = {}
             groups = _draw_groups(model, judge, selection, batch, algorithm, run, seed, step, max_missing, seconds)
-            with _timed(seconds, "train_s"):
+            with timed(seconds, "train_s"):
                 values = _learn(learner, groups, draw, loss, algorithm, run, seed, step)
             values |= _describe(groups, learner, step, values)
             metrics.write(step, values, seconds)
@@ -130,11 +129,11 @@ def gpo(
         with summary.stage(run, "evaluate after"):
             stages.evaluate(model, benchmark, run.path(ROUND, "evaluation", "after"), label="measuring the result")
         model.save(run.path("model"))
-    summary.write(run, ROUND)
+    summary.write(run)
     write_report(run.folder)
 
 
-def _resume(learner: Learner, run: store.Run, metrics: Metrics) -> int:
+def _resume(learner: Learner[Draws], run: store.Run, metrics: Metrics) -> int:
     """Go back to the last checkpoint and forget what came after it; returns the step to run next."""
     first = learner.resume(run.path(ROUND, "training", "checkpoints"))
     metrics.truncate(first)
@@ -169,12 +168,12 @@ def _draw_groups(
     """Draw G candidates a prompt from theta_ref, judge them, standardise; three tables get a part each."""
     prompts, size = [prompt for prompt, _ in batch], algorithm.group_size
     first = [visit * size for _, visit in batch]
-    with _timed(seconds, "sample_s"), nullcontext() if algorithm.is_online else model.reference():
+    with timed(seconds, "sample_s"), nullcontext() if algorithm.is_online else model.reference():
         samples, seeds = stages.sample_candidates(model, prompts, seed=seed, round_index=0, first=first, count=size)
     ids = stages.save_candidates(run.path(ROUND, "candidates"), step, prompts, first, samples, seeds)
-    with _timed(seconds, "judge_s"):
+    with timed(seconds, "judge_s"):
         scores = stages.score(judge, [prompt for prompt in prompts for _ in range(size)], samples.images)
-    stages.check_missing(scores, max_missing, step)
+    stages.check_missing(scores, max_missing, f"step {step}")
     stages.save_scores(run.path(ROUND, "scores"), step, ids, type(judge).__name__, scores)
     rewards = torch.tensor([float("nan") if score.value is None else score.value for score in scores])
     advantages, keep = selection(rewards.view(len(prompts), size))  # (P, G), (P,)
@@ -185,7 +184,7 @@ def _draw_groups(
 
 
 def _learn(
-    learner: Learner,
+    learner: Learner[Draws],
     groups: Groups,
     draw: GroupDraw,
     loss: GroupLoss,
@@ -263,7 +262,7 @@ def _check_finite(values: Tensor, run: store.Run, groups: Groups, at: Draw, step
     )
 
 
-def _describe(groups: Groups, learner: Learner, step: int, values: dict[str, Any]) -> dict[str, Any]:
+def _describe(groups: Groups, learner: Learner[Draws], step: int, values: dict[str, Any]) -> dict[str, Any]:
     """What the step's groups look like, and the events of the health monitor."""
     spread = health.diversity(groups.latents.unflatten(0, groups.rewards.shape))
     above, below = (values.get(name) for name in ("error/above", "error/below"))
@@ -283,10 +282,3 @@ def _describe(groups: Groups, learner: Learner, step: int, values: dict[str, Any
         "update": learner.optimizer.num_steps,
         "events": events,
     }
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[name] = time.perf_counter() - start

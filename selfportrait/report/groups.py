@@ -6,6 +6,9 @@ Read this to see which groups the report shows.
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.parquet
+
+from selfportrait import store
 from selfportrait.report.form import finite
 from selfportrait.report.reading import Picture, RunRecord, picture, read_table
 
@@ -36,7 +39,13 @@ class Group:
 
 
 def example_groups(run: RunRecord) -> list[Group]:
-    """The first trained-on group of the first, middle and last step, and the first group that was skipped."""
+    """The first trained-on group of the first, middle and last step, and the first group that was skipped.
+
+    None where a recipe trains on pairs, whose table has other columns.
+    """
+    parts = store.parts(run.round / "preferences")
+    if parts and "group_id" not in pyarrow.parquet.read_schema(parts[0]).names:
+        return []
     rows = read_table(run.round / "preferences", ["candidate_id", "group_id", "step", "reward", "advantage", "kept"])
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:

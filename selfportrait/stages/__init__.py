@@ -1,26 +1,59 @@
-"""The stages that recipes and commands share: draw candidates, score them, measure a model.
+"""The stages that recipes and commands share: from prompts to candidates, scores, preferences and a trained model.
 
 Each goes from one table to the next and writes nothing else, so it can be run again, inspected or replaced.
 """
 
 from selfportrait.stages._handing import hand_over
-from selfportrait.stages.candidates import candidate_id, sample_candidates, save_candidates
+from selfportrait.stages.calibration import calibrate_judge
+from selfportrait.stages.candidates import (
+    candidate_id,
+    draw_candidates,
+    drawings,
+    is_hard_negative,
+    sample_candidates,
+    save_candidates,
+)
 from selfportrait.stages.evaluation import evaluate, verdicts
-from selfportrait.stages.preferences import preference_rows
-from selfportrait.stages.prompts import prompt_rows
-from selfportrait.stages.scores import Judge, check_missing, save_scores, score
+from selfportrait.stages.masks import make_masks
+from selfportrait.stages.pair_training import Pairs, Schedule, read_pairs, train_on_pairs
+from selfportrait.stages.preferences import pair_rows, preference_rows, select_pairs
+from selfportrait.stages.prompts import Writers, base_prompts, can_draw, prompt_rows, read_prompts, write_prompts
+from selfportrait.stages.rounds import Round
+from selfportrait.stages.scores import Judge, check_missing, read_scores, save_scores, score, score_candidates
+from selfportrait.stages.yields import check_pairs, write_yield
 
 __all__ = [
     "Judge",
+    "Pairs",
+    "Round",
+    "Schedule",
+    "Writers",
+    "base_prompts",
+    "calibrate_judge",
+    "can_draw",
     "candidate_id",
     "check_missing",
+    "check_pairs",
+    "draw_candidates",
+    "drawings",
     "evaluate",
     "hand_over",
+    "is_hard_negative",
+    "make_masks",
+    "pair_rows",
     "preference_rows",
     "prompt_rows",
+    "read_pairs",
+    "read_prompts",
+    "read_scores",
     "sample_candidates",
     "save_candidates",
     "save_scores",
     "score",
+    "score_candidates",
+    "select_pairs",
+    "train_on_pairs",
     "verdicts",
+    "write_prompts",
+    "write_yield",
 ]

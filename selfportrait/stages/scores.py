@@ -11,23 +11,24 @@ from pathlib import Path
 
 from PIL import Image
 
-from selfportrait import store
+from selfportrait import images, progress, store
+from selfportrait.stages.prompts import read_prompts
 from selfportrait.types import Prompt, Score
 
-__all__ = ["Judge", "check_missing", "save_scores", "score"]
+__all__ = ["Judge", "check_missing", "read_scores", "save_scores", "score", "score_candidates"]
 
 Judge = Callable[[Sequence[Prompt], Sequence[Image.Image]], list[Score]]
 
 
-def score(judge: Judge, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
+def score(judge: Judge, prompts: Sequence[Prompt], pictures: Sequence[Image.Image]) -> list[Score]:
     """Judge pictures, one prompt each; a number that is not finite is a missing score.
 
     Raises ValueError when the judge returned another number of scores than there are pictures.
     """
-    scores = judge(prompts, images)
-    if len(scores) != len(images):
+    scores = judge(prompts, pictures)
+    if len(scores) != len(pictures):
         raise ValueError(
-            f"the judge {type(judge).__name__} returned {len(scores)} scores for {len(images)} pictures; it must "
+            f"the judge {type(judge).__name__} returned {len(scores)} scores for {len(pictures)} pictures; it must "
             "return one each, in order, with the value None for a picture that it cannot judge"
         )
     return [_finite(one) for one in scores]
@@ -54,11 +55,37 @@ def save_scores(folder: Path, step: int, ids: Sequence[str], judge: str, scores:
     store.write_table(folder, step, rows, store.SCORES)
 
 
-def check_missing(scores: Sequence[Score], max_missing: float, step: int) -> None:
-    """Refuse to train on a batch with too many failed judgements; raises ValueError with the first reason."""
+def score_candidates(judge: Judge, prompts: Path, candidates: Path, folder: Path, *, max_missing: float) -> None:
+    """Judge every part of candidates/ by the base prompts' questions into a part of scores/.
+
+    Raises ValueError where more than `max_missing` of all judgements failed.
+    """
+    by_id = {prompt.id: prompt for prompt in read_prompts(prompts)}
+    total, done = len(store.parts(candidates)), len(store.parts(folder))
+    with progress.bar("judging candidates", total=total, done=done) as advance:
+        for index in range(done, total):
+            rows = store.read_part(candidates, index, ["id", "prompt_id", "image"]).to_pylist()
+            pictures = [images.from_bytes(row["image"]["bytes"]) for row in rows]
+            scores = score(judge, [by_id[row["prompt_id"]] for row in rows], pictures) if rows else []
+            save_scores(folder, index, [row["id"] for row in rows], type(judge).__name__, scores)
+            advance(1)
+    check_missing([one for _, one in read_scores(folder)], max_missing, "the candidates")
+
+
+def read_scores(folder: Path, index: int | None = None) -> list[tuple[str, Score]]:
+    """The candidates' ids and scores of a table, or of one of its parts."""
+    table = store.read_table(folder) if index is None else store.read_part(folder, index)
+    return [
+        (row["candidate_id"], Score(row["value"], row["reason"], json.loads(row["details"])))
+        for row in table.to_pylist()
+    ]
+
+
+def check_missing(scores: Sequence[Score], max_missing: float, what: str) -> None:
+    """Refuse to train on too many failed judgements of what was judged; raises ValueError with the first reason."""
     missing = [score.reason for score in scores if score.value is None]
     if len(missing) > max_missing * len(scores):
         raise ValueError(
-            f"step {step}: {len(missing)} of {len(scores)} judgements are missing, more than recipe.max_missing = "
+            f"{what}: {len(missing)} of {len(scores)} judgements are missing, more than recipe.max_missing = "
             f"{max_missing:g} allows; the first says: {missing[0]}"
         )

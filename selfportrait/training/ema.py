@@ -34,13 +34,16 @@ class EMA:
     @contextmanager
     def swap(self, parameters: Mapping[str, Parameter]) -> Iterator[None]:
         """Put the average into the model for as long as the context lasts, then the very weights it held before."""
-        places = [parameters[name].data for name in self.average]
-        kept = [place.clone() for place in places]
-        torch._foreach_copy_(places, list(self.average.values()))
+        kept = {name: parameters[name].detach().clone() for name in self.average}
+        self.copy_to(parameters)
         try:
             yield
         finally:
-            torch._foreach_copy_(places, kept)
+            torch._foreach_copy_([parameters[name].data for name in kept], list(kept.values()))
+
+    def copy_to(self, parameters: Mapping[str, Parameter]) -> None:
+        """Put the average into the model, for good."""
+        torch._foreach_copy_([parameters[name].data for name in self.average], list(self.average.values()))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the average by name, on the EMA's own memory: save before updating."""

@@ -159,22 +159,33 @@ class Series:
 
 
 class Monitor:
-    """Watch for the two ways a group method collapses, relative to the first `window` steps of the run.
+    """Watch for the ways in which preference training collapses, relative to the first `window` steps of a round.
 
     - `diversity_collapse`: candidates of a group become alike; mean pairwise latent distance below `min_diversity`
       times what it was.
     - `error_runaway`: below-average candidates are pushed away without end; the ratio of their denoising error to
       that of above-average ones above `max_error_ratio` times what it was.
 
-    Both look at means over `window` steps. An event is raised when a limit is crossed, and again only after the value
+    - `chosen_forgotten`: the denoising error of the chosen, or minus their log-likelihood a token, above
+      `max_chosen_error` times what it was: the model learns what not to draw and forgets what to draw.
+
+    All look at means over `window` steps. An event is raised when a limit is crossed, and again only after the value
     came back. Events go to the metrics and to the log; whether to stop is for people to decide.
     """
 
-    def __init__(self, *, window: int = 5, min_diversity: float = 0.5, max_error_ratio: float = 1.5) -> None:
+    def __init__(
+        self,
+        *,
+        window: int = 5,
+        min_diversity: float = 0.5,
+        max_error_ratio: float = 1.5,
+        max_chosen_error: float = 1.2,
+    ) -> None:
         assert window >= 1
         self.window = window
         self.min_diversity = min_diversity
         self.max_error_ratio = max_error_ratio
+        self.max_chosen_error = max_chosen_error
         self.series = {"diversity_collapse": Series(), "error_runaway": Series()}
 
     def observe(
@@ -184,6 +195,7 @@ class Monitor:
         diversity: float | None = None,
         error_above: float | None = None,
         error_below: float | None = None,
+        error_chosen: float | None = None,
     ) -> list[dict[str, Any]]:
         """Take one step's numbers in, None or NaN for one not measured; return its events.
 
@@ -198,6 +210,10 @@ class Monitor:
             ratio = self.series["error_runaway"].observe(error_below / error_above, self.window)
             is_high = ratio is not None and ratio > self.max_error_ratio
             events += self._event("error_runaway", step, ratio, self.max_error_ratio, is_high)
+        if is_measured(error_chosen):
+            growth = self.series.setdefault("chosen_forgotten", Series()).observe(error_chosen, self.window)
+            is_high = growth is not None and growth > self.max_chosen_error
+            events += self._event("chosen_forgotten", step, growth, self.max_chosen_error, is_high)
         return events
 
     def _event(
@@ -216,4 +232,4 @@ class Monitor:
 
     def load_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
         """Go on from a saved state."""
-        self.series = {name: Series(**state[name]) for name in self.series}
+        self.series = {name: Series(**series) for name, series in state.items()}

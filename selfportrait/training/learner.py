@@ -6,6 +6,7 @@ Read this to see what a run that was killed goes on with, and what is checked at
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,11 +19,14 @@ from selfportrait.training.optimizer import ActiveOptimizer, Optimizer
 __all__ = ["Learner", "start"]
 
 
+Model = TypeVar("Model", bound=Draws)
+
+
 @dataclass
-class Learner:
+class Learner(Generic[Model]):
     """A model's weights with all that its updates need."""
 
-    model: Draws
+    model: Model
     optimizer: ActiveOptimizer
     ema: EMA | None
     monitor: health.Monitor
@@ -65,8 +69,13 @@ class Learner:
         self.monitor.load_state(saved.meta["monitor"])
         return saved.step
 
+    def finish(self) -> None:
+        """Leave the model with what training ends with: the averaged weights where there are any."""
+        if self.ema is not None:
+            self.ema.copy_to(self.model.trainable())
 
-def start(model: Draws, optimizer: Optimizer, ema_decay: float | None) -> Learner:
+
+def start(model: Model, optimizer: Optimizer, ema_decay: float | None) -> Learner[Model]:
     """Make a model learn; raises ValueError where nothing of it can be trained."""
     health.check_trainable(model.trainable())
     active = optimizer.start(model.trainable())

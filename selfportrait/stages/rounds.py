@@ -1,0 +1,57 @@
+"""Where the tables of a round are. Read this for the layout of a round's folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Round"]
+
+
+@dataclass(frozen=True)
+class Round:
+    """The tables of one round, in the order in which they are made."""
+
+    folder: Path
+
+    @property
+    def written(self) -> Path:
+        """What a model wrote as base prompts, part by part; there only where it wrote them."""
+        return self.folder / "written"
+
+    @property
+    def prompts(self) -> Path:
+        """Base prompts with their questions, and the prompts that were made from them."""
+        return self.folder / "prompts"
+
+    @property
+    def candidates(self) -> Path:
+        """Pictures and their tokens."""
+        return self.folder / "candidates"
+
+    @property
+    def scores(self) -> Path:
+        """What the judge said of each candidate."""
+        return self.folder / "scores"
+
+    @property
+    def calibration(self) -> Path:
+        """The file that says whether the self-judge looks at pictures."""
+        return self.folder / "calibration.json"
+
+    @property
+    def preferences(self) -> Path:
+        """Pairs."""
+        return self.folder / "preferences"
+
+    @property
+    def masks(self) -> Path:
+        """Where each candidate of a pair shows the prompt's objects; there only where the weights are made of them."""
+        return self.folder / "masks"
+
+    @property
+    def training(self) -> Path:
+        """Metrics and checkpoints."""
+        return self.folder / "training"
+
+    def evaluation(self, when: str) -> Path:
+        """The benchmark's pictures and verdicts, before or after training."""
+        return self.folder / "evaluation" / when
