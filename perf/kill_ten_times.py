@@ -97,7 +97,7 @@ def run_with_kills(
 
 def progress(folder: Path) -> int:
     """How many files of tables, metrics and checkpoints there are; a finished run has the most."""
-    return sum(path.suffix in (".parquet", ".jsonl", ".safetensors") for path in (folder / "round-0").rglob("*"))
+    return sum(path.suffix in (".parquet", ".jsonl", ".safetensors") for path in folder.glob("round-*/**/*"))
 
 
 def _is_opened(process: subprocess.Popen[bytes], folder: Path) -> bool:

@@ -3,6 +3,7 @@
 Read this to learn in which order things are checked: nothing is written before everything that can be wrong was.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from selfportrait import console, store
 from selfportrait.config import Config
 from selfportrait.report.form import duration, percent, points
 
-__all__ = ["accuracy_cell", "accuracy_layout", "comparison", "pass_cell", "run", "show_result"]
+__all__ = ["accuracy_cell", "accuracy_layout", "comparison", "pass_cell", "round_table", "run", "show_result"]
 
 
 def run(config: Config, folder: Path) -> None:
@@ -50,6 +51,8 @@ def show_result(folder: Path) -> None:
     """Print the finished run's accuracies before and after, and where its report and model are."""
     summary = store.read_json(folder / "summary.json")
     console.show(comparison(summary))
+    if len(summary.get("rounds", [])) > 1:
+        console.show(round_table(summary))
     seconds = summary.get("time_s", {})
     if seconds:
         console.echo("time    " + ", ".join(f"{name} {duration(value)}" for name, value in seconds.items()))
@@ -73,6 +76,18 @@ def comparison(summary: dict[str, Any]) -> Table:
             f"{pass_cell(before[name])} → {pass_cell(after[name])}",
             style="bold" if name == "overall" else "",
         )
+    return table
+
+
+def round_table(summary: dict[str, Any]) -> Table:
+    """Lay out the rounds of a run: one a row, over all categories, each compared with the one before it."""
+    table = accuracy_layout("Round by round, all categories", "exactly right, %", "change, points", "pass@4, %")
+    table.columns[0].header = "after"
+    measured = [summary["before"], *summary["rounds"]]
+    table.add_row("no training", accuracy_cell(measured[0]["overall"]), "", pass_cell(measured[0]["overall"]))
+    for index, (before, after) in enumerate(pairwise(one["overall"] for one in measured)):
+        change = summary["round_changes"][index]["overall"]
+        table.add_row(f"round {index}", accuracy_cell(after), _change_cell(before, after, change), pass_cell(after))
     return table
 
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
 from selfportrait import config, store
-from selfportrait.micro.checkpoints import embedded, sampling
+from selfportrait.micro import checkpoints
 
 __all__ = ["Source", "resolve"]
 
@@ -45,20 +48,43 @@ def resolve(name: str, overrides: Mapping[str, Any]) -> Source:
         folder = folder.parent
     settings = _run_settings(folder)
     if settings is None:
-        return Source(config.bind_section("model", {"name": "sd3", "path": name, "train": "full", **overrides}))
+        return Source(
+            config.bind_section("model", {"name": _component(name), "path": name, "train": "full", **overrides})
+        )
     saved = folder / "model"
     if not saved.is_dir():
         raise FileNotFoundError(
             f"The run {folder} has no model yet: finish it with selfportrait improve CONFIG --run {folder}"
         )
-    if (saved / "model_index.json").is_file():
-        made_for = sampling(
-            embedded(str(settings.get("path")))
+    if any((saved / file).is_file() for file in (checkpoints.PIPELINE, checkpoints.MODEL)):
+        made_for = checkpoints.sampling(
+            checkpoints.embedded(str(settings.get("path")))
         )  # what the run began with, which its folder does not say
         chosen = {key: value for key, value in settings.items() if value is not None}
-        whole = {**(made_for._asdict() if made_for else {}), **chosen, "path": str(saved), "train": "full"}
+        sampler = {key: value for key, value in (made_for._asdict() if made_for else {}).items() if key in settings}
+        whole = {**sampler, **chosen, "path": str(saved), "train": "full"}
         return Source(config.bind_section("model", {**whole, **overrides}))
     return Source(config.bind_section("model", {**settings, **overrides}), adapter=saved)
+
+
+def _component(name: str) -> str:
+    """The component that fits: janus for a model of transformers, sd3 for a pipeline and for what cannot be told."""
+    folder = Path(checkpoints.embedded(name))
+    if folder.is_dir():
+        return (
+            "janus"
+            if _is_model(folder / checkpoints.MODEL) and not (folder / checkpoints.PIPELINE).is_file()
+            else "sd3"
+        )
+    try:
+        return "janus" if _is_model(Path(hf_hub_download(name, checkpoints.MODEL))) else "sd3"
+    except (HFValidationError, HfHubHTTPError, OSError):  # a pipeline has no such file; what else is wrong sd3 will say
+        return "sd3"
+
+
+def _is_model(file: Path) -> bool:
+    found = store.read_json(file) if file.is_file() else None
+    return isinstance(found, dict) and "model_type" in found
 
 
 def _run_settings(folder: Path) -> dict[str, Any] | None:

@@ -14,6 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from transformers import JanusConfig, JanusForConditionalGeneration, JanusProcessor
 
+from selfportrait.micro.checkpoints import MODEL as MODEL_FILE
+from selfportrait.micro.checkpoints import names
+
 __all__ = [
     "LORA_TARGETS",
     "check_folder",
@@ -45,8 +48,8 @@ def check_folder(path: str) -> None:
     if not folder.is_dir():
         if path.startswith((".", "/", "~")) or path.count("/") != 1:
             raise FileNotFoundError(
-                f"model.path = {path}: there is no such folder; give the folder of a {MODEL} with config.json, or a "
-                f"hub id such as {EXAMPLE}"
+                f"model.path = {path}: there is no such folder; give the folder of a {MODEL} with config.json, or "
+                f"{' or '.join([f'a hub id such as {EXAMPLE}', *names(MODEL_FILE)])}"
             )
         return
     index = folder / "model_index.json"

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from selfportrait import seeds as keyed
 from selfportrait import store
+from selfportrait.micro.checkpoints import PIPELINE as PIPELINE_FILE
 from selfportrait.micro.checkpoints import Sampling, embedded, names, sampling
 from selfportrait.models._attention import RepeatedTokenAttention
 from selfportrait.models._reference import snapshot, swapped, without_adapters
@@ -291,7 +292,7 @@ def _check_folder(path: str) -> None:
         if path.startswith((".", "/", "~")) or path.count("/") != 1:
             raise FileNotFoundError(
                 f"model.path = {path}: there is no such folder; give the folder of a {PIPELINE} with model_index.json, "
-                f"a hub id such as stabilityai/stable-diffusion-3.5-medium, or {' or '.join(names())}"
+                f"a hub id such as stabilityai/stable-diffusion-3.5-medium, or {' or '.join(names(PIPELINE_FILE))}"
             )
         return
     index = folder / "model_index.json"

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Sampling", "embedded", "names", "sampling"]
+__all__ = ["MODEL", "PIPELINE", "Sampling", "embedded", "names", "sampling"]
 
 _FOLDER = Path(__file__).parent
 
@@ -22,9 +22,13 @@ _SAMPLING = {
 }
 
 
-def names() -> list[str]:
-    """The names that `model.path` may have besides folders and hub ids."""
-    return sorted(folder.name for folder in _FOLDER.iterdir() if (folder / "README.md").is_file())
+PIPELINE, MODEL = "model_index.json", "config.json"  # what diffusers, what transformers begins with
+
+
+def names(kind: str | None = None) -> list[str]:
+    """The names that `model.path` may have besides folders and hub ids: all of them, pipelines, or models."""
+    folders = [folder for folder in _FOLDER.iterdir() if (folder / "README.md").is_file()]
+    return sorted(folder.name for folder in folders if kind is None or (folder / kind).is_file())
 
 
 def embedded(path: str) -> str:
