@@ -215,6 +215,24 @@ def test_a_whole_model_of_a_run_is_sampled_as_the_embedded_one_it_began_with(tin
     assert (section.resolved["num_inference_steps"], section.resolved["guidance_scale"]) == (10, 2.0)
 
 
+def test_a_folder_says_which_component_it_is(tiny: Path, tiny_janus: Path, tmp_path: Path) -> None:
+    assert loading.resolve(str(tiny), {}).section.resolved["name"] == "sd3"
+    assert loading.resolve(str(tiny_janus), {}).section.resolved["name"] == "janus"
+    run = tmp_path / "run"
+    model = {"name": "janus", "path": str(tiny_janus), "train": "full", "guidance_scale": 2.0}
+    store.write_json(run / "config.json", {"settings": {"model": model}})
+    shutil.copytree(tiny_janus, run / "model")
+    whole = loading.resolve(str(run), {})
+    assert whole.adapter is None
+    assert whole.section.resolved.items() >= {**model, "path": str(run / "model")}.items()
+    shutil.rmtree(run / "model")
+    (run / "model").mkdir()
+    (run / "model/adapter_config.json").write_text("{}")
+    adapted = loading.resolve(str(run), {})
+    assert adapted.adapter == run / "model"
+    assert adapted.section.resolved["path"] == str(tiny_janus)
+
+
 @pytest.mark.parametrize("arguments", [["improve"], ["imrove"], ["sample", "x", "--cuont", "3"], ["micro"]])
 def test_a_wrong_command_line_is_one_line_too(arguments: list[str], capsys: Capture) -> None:
     assert main(arguments) == 2
@@ -338,6 +356,20 @@ def test_the_comparison_fits_a_terminal_and_ends_with_overall() -> None:
     assert "+10.8 (+7.7 to +13.9)" in lines[-3]
     assert "71.0 → 71.0" in lines[-3]
     assert "…" not in screen.file.getvalue()
+
+
+def test_rounds_are_compared_with_the_one_before() -> None:
+    accuracies = [0.4, 0.5, 0.48]
+    maps = [{"overall": {"accuracy": a, "low": a - 0.03, "high": a + 0.03, "pass_at_4": None}} for a in accuracies]
+    changes = [{"overall": {"difference": d, "low": d - 0.01, "high": d + 0.01}} for d in (0.1, -0.02)]
+    table = improve.round_table({"before": maps[0], "rounds": maps[1:], "round_changes": changes})
+    assert list(table.columns[0].cells) == ["no training", "round 0", "round 1"]
+    assert "50.0" in list(table.columns[1].cells)[1]
+    assert ["+10.0" in cell or "-2.0" in cell or "−2.0" in cell for cell in table.columns[2].cells] == [
+        False,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("train", ["full", "lora"])

@@ -118,9 +118,9 @@ def test_too_many_missing_scores_are_refused(num_missing: int, limit: float, is_
     scores += [Score(0.0)] * (10 - num_missing)  # a score of 0 is a score
     if is_refused:
         with pytest.raises(ValueError, match=f"step 4: {num_missing} of 10 judgements are missing.*: reason 0"):
-            stages.check_missing(scores, limit, 4)
+            stages.check_missing(scores, limit, "step 4")
     else:
-        stages.check_missing(scores, limit, 4)
+        stages.check_missing(scores, limit, "step 4")
 
 
 # Evaluation

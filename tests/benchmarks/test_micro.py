@@ -1,12 +1,15 @@
 """The micro benchmark: fixed prompts and seeds, exact verdicts, words by OCR."""
 
 import random
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from selfportrait.benchmarks.base import aggregate
 from selfportrait.benchmarks.micro import Micro
+from selfportrait.benchmarks.prompts import Prompts
 from selfportrait.micro.language import parse
 from selfportrait.micro.scenes import CATEGORIES, SHAPE_CATEGORIES, is_held_out, lay_out
 from selfportrait.micro.words import draw_word
@@ -72,3 +75,26 @@ def test_pass_at_4_counts_a_prompt_with_one_right_picture() -> None:
     rows = benchmark.measure(prompts, [[blank, truth(prompts[0]), blank, blank], [blank] * 4])
     assert aggregate(rows)["numeracy"]["accuracy"] == pytest.approx(1 / 8)
     assert aggregate(rows)["numeracy"]["pass_at_4"] == pytest.approx(1 / 2)
+
+
+def test_what_is_held_out_and_what_a_picture_shows_can_be_told_of_any_prompt() -> None:
+    benchmark = Micro(prompts_per_category=1)
+    prompt, free = benchmark.prompts()[0], TrainingPrompts(categories=("color",))()[0]
+    assert benchmark.is_held_out(prompt.text)
+    assert benchmark.is_held_out(f" {prompt.text.capitalize()}.")
+    assert not benchmark.is_held_out(free.text)
+    blank = Image.new("RGB", (64, 64))
+    others = [replace(free, category="attribute1_color"), free, Prompt("x", "a lighthouse in a storm")]
+    scores = benchmark.check(others, [truth(free), blank, blank])
+    assert [score.details.get("exact") for score in scores] == [True, False, None]
+    assert scores[2].value is None
+    assert "lighthouse" in (scores[2].reason or "")
+
+
+def test_a_file_of_prompts_is_held_out_as_a_whole(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("one red circle\ntwo blue stars\n")
+    benchmark = Prompts(path=str(tmp_path / "p.txt"), judge="micro_questions")
+    assert benchmark.is_held_out("Two  blue stars.")
+    assert not benchmark.is_held_out("three blue stars")
+    (prompt, _) = benchmark.prompts()
+    assert [score.value for score in benchmark.check([prompt], [truth(prompt)])] == [1.0]

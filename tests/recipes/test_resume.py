@@ -39,6 +39,27 @@ def test_a_killed_run_ends_like_one_that_was_not(
     assert differences(finished.folder, killed) == []  # nor does it matter which process it ran in
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["silmm", "ospo"])
+def test_killed_rounds_end_like_rounds_that_were_not(
+    method: str,
+    tiny_janus: Path,
+    tmp_path: Path,
+    differences: Callable[[Path, Path], list[str]],
+    run_with_kills: Callable[..., int],
+    progress: Callable[[Path], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    command = [sys.executable, str(DRIVER.with_name("tiny_rounds.py")), str(tiny_janus)]
+    peaceful, killed = tmp_path / "peaceful", tmp_path / "killed"
+    subprocess.run([*command, str(peaceful), method], check=True)
+
+    end = progress(peaceful)
+    assert run_with_kills([*command, str(killed), method], killed, kills=4, end=end, jitter_s=0.3, seed=0) >= 3
+    assert differences(peaceful, killed) == []
+
+
 def test_the_comparison_sees_every_file_but_what_depends_on_the_clock(
     finished: store.Run, tmp_path: Path, differences: Callable[[Path, Path], list[str]]
 ) -> None:

@@ -128,6 +128,14 @@ def test_error_alarm_is_about_the_ratio() -> None:
     assert event == {"name": "error_runaway", "step": 3, "value": pytest.approx(1.6), "threshold": 1.5}
 
 
+def test_the_chosen_are_forgotten_when_their_error_grows() -> None:
+    monitor = Monitor(window=2, max_chosen_error=1.2)
+    errors = [5.0, 5.0, 5.5, 6.0, 6.6]  # the last two pairs of steps: 5.75 and 6.3 against 5
+    events = [monitor.observe(step, error_chosen=error) for step, error in enumerate(errors)]
+    assert [len(found) for found in events] == [0, 0, 0, 0, 1]
+    assert events[-1][0] == {"name": "chosen_forgotten", "step": 4, "value": pytest.approx(1.26), "threshold": 1.2}
+
+
 def test_a_step_that_measured_nothing_is_no_alarm() -> None:
     monitor = Monitor(window=1)
     for step in range(3):

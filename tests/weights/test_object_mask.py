@@ -1,11 +1,13 @@
 """Object weights by hand: Otsu's threshold, the blur, the guard for constant masks, and the union over objects."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 
 from selfportrait.weights._masks import min_max, otsu, soften
+from selfportrait.weights.base import from_masks, mask_of
 from selfportrait.weights.object_mask import object_mask, object_masks
 
 MAP = torch.tensor([[0.0, 0.05, 0.1, 0.15], [0.2, 0.5, 0.6, 0.7], [0.15, 0.8, 1.0, 0.9], [0.1, 0.05, 0.3, 0.35]])
@@ -122,6 +124,16 @@ def test_a_mask_that_was_kept_gives_the_same_weights_as_its_maps() -> None:
     tokens = torch.zeros(1, 16)
     kept = object_masks(maps, 0.8).unsqueeze(1)
     assert torch.equal(object_mask(tokens, kept), object_mask(tokens, maps))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_weights_go_to_a_mask_and_back(alpha: float) -> None:
+    weigh = partial(object_mask, alpha=alpha)
+    maps, tokens = torch.stack([MAP, MAP.flip(1)]).unsqueeze(1), torch.zeros(2, 16)
+    masks = mask_of(weigh, tokens, maps)
+    assert masks.min() >= 0
+    assert masks.max() == (1 if alpha else 0)
+    assert torch.allclose(from_masks(weigh, masks), weigh(tokens, maps), atol=1e-6)
 
 
 def test_candidates_are_weighed_alone() -> None:
