@@ -57,9 +57,15 @@ def show_result(folder: Path) -> None:
     if seconds:
         console.echo("time    " + ", ".join(f"{name} {duration(value)}" for name, value in seconds.items()))
     for event in summary.get("health", [])[:5]:
-        console.echo(f"health  {event.get('message', event) if isinstance(event, dict) else event}")
+        console.echo(f"health  {_event(event) if isinstance(event, dict) else event}")
     console.echo(f"report  {folder / 'report.html'}")
     console.echo(f"model   {folder / 'model'}")
+
+
+def _event(event: dict[str, Any]) -> Any:
+    """The message of an event, with its round where it names one."""
+    where = f"round {event['round']}: " if "round" in event else ""
+    return f"{where}{event['message']}" if "message" in event else event
 
 
 def comparison(summary: dict[str, Any]) -> Table:

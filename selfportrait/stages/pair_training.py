@@ -60,19 +60,23 @@ class Schedule:
 
 
 class Pairs(NamedTuple):
-    """N pairs: the prompt that both are trained for, tokens (N, T) each, and weights (N, T) each or None for ones."""
+    """N pairs: the prompt that both are trained for, and (N, T) each: tokens, weights, the reference's log-likelihoods.
+
+    Weights are None where all are 1, log-likelihoods where nobody asks for a reference.
+    """
 
     prompts: list[str]
     chosen: Tensor
     rejected: Tensor
     chosen_weights: Tensor | None = None
     rejected_weights: Tensor | None = None
+    chosen_reference: Tensor | None = None
+    rejected_reference: Tensor | None = None
 
     def rows(self, index: Sequence[int]) -> "Pairs":
         """Some of the pairs."""
-        weights = (None if side is None else side[list(index)] for side in (self.chosen_weights, self.rejected_weights))
-        prompts = [self.prompts[row] for row in index]
-        return Pairs(prompts, self.chosen[list(index)], self.rejected[list(index)], *weights)
+        tensors: list[Any] = [None if tensor is None else tensor[list(index)] for tensor in self[1:]]
+        return Pairs([self.prompts[row] for row in index], *tensors)
 
 
 def read_pairs(preferences: Path, candidates: Path, masks: Path, weights: Weights) -> Pairs:
@@ -123,22 +127,13 @@ def train_on_pairs(
     first = learner.resume(folder / "checkpoints")
     metrics.truncate(first)
     seconds: dict[str, float] = {}
-    reference = None
     if is_compared and first < len(batches):
         with timed(seconds, "reference_s"):
-            reference = _Reference(model, pairs, sorted({row for batch in batches for row in batch}), schedule)
+            pairs = _compared(model, pairs, sorted({row for batch in batches for row in batch}), schedule)
     with progress.bar("training", total=len(batches), done=first) as advance:
         for step, batch in enumerate(batches[first:], start=first):
             with timed(seconds, "train_s"):
-                values = _learn(
-                    learner,
-                    pairs.rows(batch),
-                    loss,
-                    None if reference is None else reference.rows(batch),
-                    schedule,
-                    folder,
-                    step,
-                )
+                values = _learn(learner, pairs.rows(batch), loss, schedule, folder, step)
             metrics.write(step, values, seconds)
             seconds = {}
             if (step + 1) % schedule.checkpoint_every == 0 or step + 1 == len(batches):
@@ -149,23 +144,15 @@ def train_on_pairs(
     learner.finish()
 
 
-class _Reference:
-    """The reference's log-likelihoods of some pairs, token by token, computed once: they are exact and know no draw."""
-
-    def __init__(self, model: DrawsTokens, pairs: Pairs, rows: Sequence[int], schedule: Schedule) -> None:
-        self.place = {row: place for place, row in enumerate(rows)}
-        parts = []
-        with model.reference(), progress.bar("measuring the reference", total=len(rows)) as advance:
-            for first in range(0, len(rows), schedule.pairs_per_forward):
-                some = pairs.rows(rows[first : first + schedule.pairs_per_forward])
-                parts.append(token_logps(model, some))
-                advance(len(some.prompts))
-        self.chosen, self.rejected = (torch.cat(side) for side in zip(*parts, strict=True))  # (n, T)
-
-    def rows(self, index: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Those of some pairs: (M, T) each."""
-        places = [self.place[row] for row in index]
-        return self.chosen[places], self.rejected[places]
+def _compared(model: DrawsTokens, pairs: Pairs, rows: Sequence[int], schedule: Schedule) -> Pairs:
+    """Pairs with the reference's log-likelihoods of the rows that are needed; they are exact, so once is enough."""
+    chosen, rejected = (torch.full(tokens.shape, torch.nan) for tokens in (pairs.chosen, pairs.rejected))
+    with model.reference(), progress.bar("measuring the reference", total=len(rows)) as advance:
+        for first in range(0, len(rows), schedule.pairs_per_forward):
+            some = list(rows[first : first + schedule.pairs_per_forward])
+            chosen[some], rejected[some] = (side.cpu() for side in token_logps(model, pairs.rows(some)))
+            advance(len(some))
+    return pairs._replace(chosen_reference=chosen, rejected_reference=rejected)
 
 
 def token_logps(model: DrawsTokens, pairs: Pairs) -> tuple[Tensor, Tensor]:
@@ -179,7 +166,6 @@ def _learn(
     learner: Learner[DrawsTokens],
     pairs: Pairs,
     loss: PairLoss,
-    reference: tuple[Tensor, Tensor] | None,
     schedule: Schedule,
     folder: Path,
     step: int,
@@ -192,9 +178,7 @@ def _learn(
         rows = list(range(first, min(first + schedule.pairs_per_forward, size)))
         some = pairs.rows(rows)
         policy = token_logps(learner.model, some)
-        output = loss(
-            weighted(policy, some), None if reference is None else weighted([r[rows] for r in reference], some)
-        )
+        output = loss(_contracted(*policy, some), _reference(some, policy[0].device))
         _check_finite(output, policy, some, folder, step)
         (output.loss.sum() / size).backward()
         for name, value in {"loss": output.loss.detach().mean(), **output.metrics}.items():
@@ -203,13 +187,17 @@ def _learn(
     return {**totals, "update": learner.optimizer.num_steps, "events": _events(learner, step, totals)}
 
 
-def weighted(logps: Sequence[Tensor], pairs: Pairs) -> PairLogps:
-    """Contract the log-likelihoods of tokens with the pairs' weights."""
-    chosen, rejected = logps
-    weights = (
-        None if given is None else given.to(chosen.device) for given in (pairs.chosen_weights, pairs.rejected_weights)
-    )
+def _contracted(chosen: Tensor, rejected: Tensor, pairs: Pairs) -> PairLogps:
+    """Sum the log-likelihoods of tokens with the pairs' weights."""
+    weights = (None if w is None else w.to(chosen.device) for w in (pairs.chosen_weights, pairs.rejected_weights))
     return PairLogps.from_tokens(chosen, rejected, *weights)
+
+
+def _reference(pairs: Pairs, device: torch.device) -> PairLogps | None:
+    """The same sums under the reference."""
+    if pairs.chosen_reference is None or pairs.rejected_reference is None:
+        return None
+    return _contracted(pairs.chosen_reference.to(device), pairs.rejected_reference.to(device), pairs)
 
 
 def _check_finite(output: LossOutput, policy: Sequence[Tensor], pairs: Pairs, folder: Path, step: int) -> None:
@@ -225,5 +213,5 @@ def _check_finite(output: LossOutput, policy: Sequence[Tensor], pairs: Pairs, fo
 
 def _events(learner: Learner[DrawsTokens], step: int, values: dict[str, Any]) -> list[dict[str, Any]]:
     """What the health monitor says; the error of a picture is minus the mean log-likelihood of its tokens."""
-    above, below = (-float(values[name]) for name in ("logp/chosen", "logp/rejected"))
+    above, below = (-float(values.get(name, torch.nan)) for name in ("logp/chosen", "logp/rejected"))
     return learner.monitor.observe(step, error_chosen=above, error_above=above, error_below=below)
