@@ -25,7 +25,7 @@ from selfportrait.training import checkpoint
 
 __all__ = ["build"]
 
-TOKENIZER_STEPS, STEPS = 3_400, 4_800
+TOKENIZER_STEPS, STEPS = 3_400, 4_000
 DRAWINGS, LOOKS, TEXTS = 48_000, 16_000, 16_000
 OWN_PICTURES, OWN_FROM = 3_000, 0.6  # drawn by the model itself once it has had this share of its updates
 CHECKPOINT_EVERY = 250

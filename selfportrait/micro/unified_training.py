@@ -24,10 +24,14 @@ LISTS = 0.5  # weight of naming everything in a picture, against that of answeri
 class Batch(NamedTuple):
     """How many of each kind an update learns from; `questions` of each picture that is looked at."""
 
-    drawings: int = 48
-    looks: int = 12
-    questions: int = 5
-    texts: int = 8
+    drawings: int
+    looks: int
+    questions: int
+    texts: int
+
+
+# By the update from which it holds: codes and words come first, then looking, and writing again while the rate falls.
+BATCHES = {0: Batch(48, 12, 5, 8), 1_250: Batch(44, 16, 5, 4), 2_500: Batch(40, 16, 6, 12)}
 
 
 class UnifiedTrainer:
@@ -46,13 +50,8 @@ class UnifiedTrainer:
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        self.steps, self.batch, self.seed, self.device, self.ema_decay = (
-            steps,
-            batch or Batch(),
-            seed,
-            device,
-            ema_decay,
-        )
+        self.steps, self.seed, self.device, self.ema_decay = steps, seed, device, ema_decay
+        self._given_batch, self.batch = batch, batch or BATCHES[0]
         self.model, self.words = model.to(device).train(), words
         self.model.model.vqmodel.requires_grad_(False)
         self.decoder: Any = self.model.model.language_model
@@ -81,6 +80,7 @@ class UnifiedTrainer:
     def step(self, index: int, drawings: Drawings, looks: Looks, texts: Texts) -> dict[str, float]:
         """One update on a batch that (seed, index) alone decides; returns each kind's loss a token."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
+        self.batch = self._given_batch or next(b for first, b in reversed(BATCHES.items()) if first <= index)
         for optimizer, rate in self.optimizers:
             optimizer.param_groups[0]["lr"] = rate * self._share(index)
             optimizer.zero_grad()
