@@ -1,4 +1,4 @@
-"""Pictures in and out: PNG bytes, tensors, enlargement and grids; a picture is a PIL image in RGB everywhere.
+"""Pictures in and out: PNG bytes, tensors, enlargement, grids and overlays; a picture is a PIL image in RGB everywhere.
 
 Read this before encoding or decoding a picture: the same pixels always give the same bytes.
 """
@@ -13,9 +13,10 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["MAX_PIXELS", "enlarge", "from_bytes", "from_tensor", "grid", "to_png", "to_tensor"]
+__all__ = ["MAX_PIXELS", "enlarge", "from_bytes", "from_tensor", "grid", "overlay", "to_png", "to_tensor"]
 
 MAX_PIXELS = 64 * 2**20
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)  # what PIL's decoders raise
@@ -77,6 +78,26 @@ def grid(images: Sequence[Image.Image], columns: int, *, gap: int = 2) -> Image.
     for index, image in enumerate(images):
         canvas.paste(image, (index % columns * width, index // columns * height))
     return canvas
+
+
+def overlay(image: Image.Image, mask: NDArray[np.float64]) -> Image.Image:
+    """Fade a picture to grey as its mask (h, w) in [0, 1] falls, with a line around where the mask is above one half.
+
+    The mask's cells are shown as they are, without smoothing; grey and a line in black and white tell inside from
+    outside on any background.
+    """
+    pixels = np.array(image.convert("RGB"), dtype=np.float64)  # (H, W, 3)
+    rows = np.arange(image.height) * mask.shape[0] // image.height
+    columns = np.arange(image.width) * mask.shape[1] // image.width
+    weight = mask[rows][:, columns]  # (H, W)
+    fog = 0.75 * 128 + 0.25 * pixels.mean(2, keepdims=True)
+    shown = weight[..., None] * pixels + (1 - weight[..., None]) * fog
+    inside = weight > 0.5
+    near = np.pad(inside, 1, mode="edge")
+    neighbours = np.stack([near[:-2, 1:-1], near[2:, 1:-1], near[1:-1, :-2], near[1:-1, 2:]])
+    shown[inside & ~neighbours.all(0)] = 255
+    shown[~inside & neighbours.any(0)] = 0
+    return Image.fromarray(shown.round().astype(np.uint8))
 
 
 def from_tensor(tensor: torch.Tensor, *, signed: bool = True) -> Image.Image:

@@ -121,3 +121,23 @@ def test_half_precision_and_gradients_are_fine_but_nan_is_not() -> None:
     assert images.from_tensor(tensor).size == (6, 4)
     with pytest.raises(ValueError, match="not finite"):
         images.from_tensor(torch.full((3, 2, 2), torch.nan))
+
+
+def test_an_overlay_keeps_what_the_mask_keeps_and_draws_a_line_around_it() -> None:
+    """A mask of one cell in 2x2 on a red 8x8 picture: inside red, outside grey, black and white where they meet."""
+    mask = np.array([[1.0, 0.0], [0.0, 0.0]])
+    shown = np.asarray(images.overlay(Image.new("RGB", (8, 8), (200, 0, 0)), mask))
+    assert (shown[:3, :3] == (200, 0, 0)).all()
+    assert (shown[5:, 5:] == round(0.75 * 128 + 0.25 * 200 / 3)).all()
+    assert (shown[3, :4] == 255).all()
+    assert (shown[4, :4] == 0).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_an_overlay_of_a_constant_mask_has_no_line(value: float) -> None:
+    shown = np.asarray(images.overlay(Image.new("RGB", (6, 6), (200, 0, 0)), np.full((3, 3), value)))
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) == 1
+
+
+def test_an_overlay_fits_a_mask_of_another_shape() -> None:
+    assert images.overlay(picture(7, 5), np.random.default_rng(0).random((3, 4))).size == (7, 5)
