@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -18,11 +19,13 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from selfportrait.report.form import finite, plain, signed
 
-__all__ = ["Line", "accuracy_chart", "change_chart", "line_chart"]
+__all__ = ["Line", "accuracy_chart", "change_chart", "course_chart", "line_chart", "margin_chart"]
 
 INK, MUTED, GRID = "#1b1f24", "#59636e", "#d1d9e0"
 BEFORE, AFTER, SECOND = "#6e7781", "#0969da", "#bc4c00"
 GOOD, BAD, OPEN = "#1a7f37", "#c62a30", "#59636f"
+VIOLET, AMBER = "#8250df", "#9a6700"
+LINES = (AFTER, SECOND, GOOD, VIOLET, AMBER, BEFORE)  # one a line of a chart, from the first on again after the last
 TONES = {"good": GOOD, "bad": BAD, "open": OPEN}
 VARIABLES = {
     INK: "ink",
@@ -34,6 +37,8 @@ VARIABLES = {
     GOOD: "good",
     BAD: "bad",
     OPEN: "open",
+    VIOLET: "stage-4",
+    AMBER: "stage-5",
 }  # a colour drawn here is replaced by the CSS variable, which light and dark pages set
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -67,11 +72,15 @@ class Line:
     spread: dict[int, float] = field(default_factory=dict)
 
 
-def line_chart(name: str, lines: Sequence[Line], text: str, *, is_from_zero: bool = False) -> Markup:
-    """Lines over the steps, faint, with their moving average on top; `text` says it in words."""
+def line_chart(
+    name: str, lines: Sequence[Line], text: str, *, is_from_zero: bool = False, level: float | None = None
+) -> Markup:
+    """Lines over the steps, faint, with their moving average on top; `text` says it in words, `level` is dotted."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(340, 190)
-        for line, color in zip(lines, (AFTER, SECOND), strict=False):
+        if level is not None:
+            axes.axhline(level, color=MUTED, linewidth=1, linestyle=":")
+        for line, color in zip(lines, cycle(LINES), strict=False):
             _draw_line(axes, line, color)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -139,6 +148,52 @@ def change_chart(rows: Sequence[dict[str, Any]], text: str) -> Markup:
         return _svg(figure, "change", text)
 
 
+def course_chart(name: str, cells: Sequence[dict[str, Any]], text: str) -> Markup:
+    """Accuracy before and after each round, with intervals, and pass@4 above it; small, one of several in a row."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure(190, 150)
+        for key, color, marker, dashes in (("pass_at_4", BEFORE, ".", "--"), ("accuracy", AFTER, "D", "-")):
+            values = [(place, finite(cell.get(key))) for place, cell in enumerate(cells)]
+            known = [(place, value) for place, value in values if value is not None]
+            axes.plot(
+                *zip(*known, strict=True), color=color, linestyle=dashes, linewidth=1.5, marker=marker, markersize=5
+            )
+        for place, cell in enumerate(cells):
+            low, high = finite(cell.get("low")), finite(cell.get("high"))
+            if low is not None and high is not None:
+                axes.plot([place, place], [low, high], color=AFTER, linewidth=2, solid_capstyle="round", alpha=0.6)
+        axes.set_xticks(range(len(cells)), ["before", *(str(place) for place in range(len(cells) - 1))])
+        axes.set_xlim(-0.3, len(cells) - 0.7)
+        axes.set_ylim(-0.02, 1.05)
+        axes.set_yticks([0, 0.5, 1])
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        return _svg(figure, name, text)
+
+
+def margin_chart(name: str, lines: Sequence[tuple[str, Sequence[float]]], text: str) -> Markup:
+    """How often each margin occurs, as a share of the pairs, one outline a round."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure(420, 190)
+        every = [0.0, *(value for _, values in lines for value in values)]
+        for (label, values), color in zip(lines, cycle(LINES), strict=False):
+            axes.stairs(*_shares(values, min(every), max(every) or 1.0), color=color, linewidth=1.8, label=label)
+        axes.set_xlabel("margin")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        if len(lines) > 1:
+            _legend(axes)
+        return _svg(figure, name, text)
+
+
+def _shares(values: Sequence[float], low: float, high: float, num_bins: int = 15) -> tuple[list[float], list[float]]:
+    """The share of the values in each bin between low and high, and the edges of the bins."""
+    width = (high - low) / num_bins
+    places = [min(num_bins - 1, int((value - low) / width)) for value in values]
+    edges = [low + width * edge for edge in range(num_bins + 1)]
+    return [places.count(place) / len(values) for place in range(num_bins)], edges
+
+
 def _name_rows(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
     axes.set_yticks(range(len(rows)), [_short(plain(row["name"])) for row in rows])
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
@@ -172,7 +227,7 @@ def _figure(width: int, height: int) -> tuple[Figure, Axes]:
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, borderaxespad=0.2, handlelength=1.2)
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.2, handlelength=1.2)
 
 
 def _svg(figure: Figure, name: str, text: str) -> Markup:

@@ -6,7 +6,7 @@ Read this when a number on the page looks wrong.
 import math
 from typing import Any
 
-__all__ = ["duration", "finite", "memory", "number", "percent", "plain", "points", "signed"]
+__all__ = ["duration", "finite", "memory", "number", "percent", "plain", "points", "signed", "width"]
 
 DASH = "–"
 SPACE = "\N{NO-BREAK SPACE}"  # keeps a number and its unit on one line
@@ -73,3 +73,8 @@ def memory(value: Any) -> str:
 def plain(value: Any) -> str:
     """A name for people: "peak_memory" -> "peak memory"."""
     return str(value).replace("_", " ")
+
+
+def width(value: Any) -> str:
+    """0.421 -> "42.1": a share as a CSS percentage, kept within the bar."""
+    return f"{100 * min(1.0, max(0.0, finite(value) or 0.0)):.1f}"

@@ -10,11 +10,11 @@ from typing import Any
 from markupsafe import Markup
 
 from selfportrait.report.charts import accuracy_chart, change_chart
-from selfportrait.report.form import finite, percent, plain, points
+from selfportrait.report.form import finite, number, percent, plain, points
 from selfportrait.report.pictures import Changes
-from selfportrait.report.reading import RunRecord, accuracies
+from selfportrait.report.reading import RunRecord, accuracies, accuracies_by_round
 
-__all__ = ["Categories", "Headline", "category_rows", "headline", "other_categories", "what_ran"]
+__all__ = ["Categories", "Headline", "category_rows", "headline", "other_categories", "verdict", "what_ran"]
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,25 @@ def what_ran(run: RunRecord) -> dict[str, Any]:
     settings = run.settings
     recipe = settings.get("recipe", {})
     model = settings.get("model", {})
-    steps_done = len({row.get("step") for row in run.metrics})
+    steps_done = sum(len({row.get("step") for row in one.metrics}) for one in run.rounds)
     return {
         "name": str(run.config.get("name") or run.folder.name),
-        "sentence": _sentence(settings),
+        "sentence": _sentence_of_rounds(settings) if run.is_in_rounds else _sentence(settings),
         "model": str(model.get("path") or model.get("name") or "unknown"),
         "seed": run.seed,
         "recipe": str(recipe.get("name") or "unknown"),
         "judge": str(settings.get("judge", {}).get("name") or "unknown"),
         "steps_done": steps_done,
         "steps": recipe.get("steps"),
-        "is_finished": bool(run.summary),
+        "rounds_done": len(accuracies_by_round(run)),
+        "rounds": recipe.get("rounds"),
+        "is_finished": run.is_finished,
     }
 
 
 def _sentence(settings: dict[str, Any]) -> str:
     """One sentence for somebody who does not know the configuration."""
     recipe, prompts = settings.get("recipe", {}), settings.get("prompts", {})
-    path = settings.get("model", {}).get("path") or settings.get("model", {}).get("name") or "model"
-    name = Path(path).name if Path(path).is_absolute() else path
     categories = prompts.get("categories") or [prompts.get("category")]
     kind = f"{plain(categories[0])} prompts" if len(categories) == 1 and categories[0] else "prompts"
     how_many = f"{recipe['group_size']} candidates" if "group_size" in recipe else "a group of candidates"
@@ -70,10 +70,31 @@ def _sentence(settings: dict[str, Any]) -> str:
     steps = f"in each of {recipe['steps']} steps" if "steps" in recipe else "in each step"
     judge = settings.get("judge", {}).get("name", "its judge")
     return (
-        f"The text-to-image model {name} trained on its own pictures: {steps} it drew {how_many} for {each}, "
-        f"{judge} scored them, and {recipe.get('name', 'the recipe')} moved the model towards the candidates that "
-        "scored above their group’s average and away from those below."
+        f"The text-to-image model {_model_name(settings)} trained on its own pictures: {steps} it drew {how_many} for "
+        f"{each}, {judge} scored them, and {recipe.get('name', 'the recipe')} moved the model towards the candidates "
+        "that scored above their group’s average and away from those below."
     )
+
+
+def _sentence_of_rounds(settings: dict[str, Any]) -> str:
+    """The same for a run in rounds, which learns from pairs."""
+    rounds = settings["recipe"]["rounds"]
+    how_many = "one round" if rounds == 1 else f"{number(rounds)} rounds"
+    judge, selection, loss = (settings.get(name, {}).get("name") for name in ("judge", "selection", "loss"))
+    terms = settings.get("loss", {}).get("terms")
+    losses = " and ".join(terms) if isinstance(terms, dict) else loss
+    perturbed = " and of perturbed ones that no longer say the same" if settings.get("perturbation") else ""
+    return (
+        f"The model {_model_name(settings)} taught itself to draw in {how_many}. In each it drew pictures of its "
+        f"prompts{perturbed}, {judge or 'its judge'} scored them, {selection or 'the selection'} paired a chosen "
+        f"picture with a rejected one, and {losses or 'the loss'} moved the model towards the chosen. A round starts "
+        "from the model that the one before it left."
+    )
+
+
+def _model_name(settings: dict[str, Any]) -> str:
+    path = settings.get("model", {}).get("path") or settings.get("model", {}).get("name") or "model"
+    return Path(path).name if Path(path).is_absolute() else str(path)
 
 
 def headline(run: RunRecord) -> Headline:
@@ -81,11 +102,12 @@ def headline(run: RunRecord) -> Headline:
     category = run.trained_category
     change = run.summary.get("change", {}).get(category, {})
     after = accuracies(run, "after").get(category, {})
-    verdict, tone = _verdict(change, has_after=bool(after))
-    return Headline(category, accuracies(run, "before").get(category, {}), after, change, verdict, tone)
+    words, tone = verdict(change, has_after=bool(after))
+    return Headline(category, accuracies(run, "before").get(category, {}), after, change, words, tone)
 
 
-def _verdict(change: dict[str, Any], *, has_after: bool) -> tuple[str, str]:
+def verdict(change: dict[str, Any], *, has_after: bool) -> tuple[str, str]:
+    """What the interval of a change allows to say, and the tone to say it in: good, bad or open."""
     low, high = finite(change.get("low")), finite(change.get("high"))
     if not has_after:
         return "Not measured after training yet.", "open"
@@ -122,7 +144,7 @@ def category_rows(run: RunRecord, changes: dict[str, Changes]) -> Categories:
             "before": before.get(name, {}),
             "after": after.get(name, {}),
             "change": run.summary.get("change", {}).get(name, {}),
-            "tone": _verdict(run.summary.get("change", {}).get(name, {}), has_after=name in after)[1],
+            "tone": verdict(run.summary.get("change", {}).get(name, {}), has_after=name in after)[1],
             "changes": changes.get(name),
         }
         for name in names

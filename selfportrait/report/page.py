@@ -11,11 +11,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from selfportrait import store
 from selfportrait.report import form
+from selfportrait.report.calibration import calibrations
 from selfportrait.report.groups import example_groups
 from selfportrait.report.headline import category_rows, headline, other_categories, what_ran
 from selfportrait.report.pictures import count_changes, first_pictures, largest_changes, read_pairs
+from selfportrait.report.preferences import example_pairs, margins
 from selfportrait.report.progress import costs, events, training_charts
+from selfportrait.report.prompts import example_prompts, origin
 from selfportrait.report.reading import RunRecord, read_run
+from selfportrait.report.rounds import courses
+from selfportrait.report.yields import yields
 
 __all__ = ["write_report"]
 
@@ -45,10 +50,26 @@ def _sections(run: RunRecord) -> dict[str, Any]:
         "largest": largest_changes(run, pairs),
         "categories": categories,
         "charts": training_charts(run),
-        "groups": example_groups(run),
+        "groups": [] if run.is_in_rounds else example_groups(run),
+        **_sections_of_rounds(run),
         "events": events(run),
         "costs": costs(run),
         "config": yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True, width=100),
+    }
+
+
+def _sections_of_rounds(run: RunRecord) -> dict[str, Any]:
+    """What only a run in rounds has; each of them is empty or None, and not on the page, until its data is there."""
+    preferences = example_pairs(run)
+    return {
+        "courses": courses(run),
+        "calibrations": calibrations(run),
+        "prompts": example_prompts(run),
+        "prompts_origin": origin(run),
+        "yields": yields(run),
+        "preferences": preferences,
+        "has_masks": any(one.has_masks for one in preferences),
+        "margins": margins(run) if preferences else None,
     }
 
 
@@ -66,5 +87,6 @@ def _environment() -> Environment:
         "duration": form.duration,
         "memory": form.memory,
         "plain": form.plain,
+        "width": form.width,
     }
     return environment

@@ -1,6 +1,6 @@
 """What happened while it trained: curves, health events, time and memory.
 
-Read this to add a curve: a line in CURVES is enough.
+Read this to add a curve: a line in CURVES, or in PAIR_CURVES for a run that learns from pairs, is enough.
 """
 
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from selfportrait import store
 from selfportrait.report.charts import Line, line_chart
 from selfportrait.report.form import finite, number, plain
-from selfportrait.report.reading import RunRecord
+from selfportrait.report.reading import RunRecord, round_name
 
-__all__ = ["CURVES", "Chart", "Costs", "Curve", "Stage", "costs", "events", "training_charts"]
+__all__ = ["CURVES", "PAIR_CURVES", "Chart", "Costs", "Curve", "Stage", "costs", "events", "training_charts"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Curve:
     reading: str
     spread: str | None = None
     is_from_zero: bool = False
+    level: float | None = None
 
 
 CURVES = (
@@ -55,11 +57,45 @@ CURVES = (
     Curve("Loss", {"loss": "loss"}, "Weighted by advantages, so it has no floor and no target: judge by the reward."),
 )
 
+PAIR_CURVES = (
+    Curve("Loss", {"loss": "loss"}, "Should fall. DPO starts every round at log 2 = 0.693, where policy = reference."),
+    Curve(
+        "Reward margin",
+        {"reward/margin": "margin"},
+        "Implicit reward of the chosen minus that of the rejected. Should rise, in small steps.",
+    ),
+    Curve(
+        "Reward accuracy",
+        {"reward/accuracy": "accuracy"},
+        "Share of pairs whose chosen has the higher implicit reward. Dotted is chance; close to 1 for long, the pairs "
+        "are learnt by heart.",
+        level=0.5,
+    ),
+    Curve(
+        "Log-likelihood of the chosen",
+        {"logp/chosen": "chosen"},
+        "Mean of a picture token. If it falls far, the model forgets what it should prefer: lower the learning rate, "
+        "or add the loss sft.",
+    ),
+    Curve(
+        "Log-likelihood of the rejected",
+        {"logp/rejected": "rejected"},
+        "Mean of a picture token. Should fall below that of the chosen.",
+    ),
+    Curve("Gradient norm", {"grad_norm": "norm"}, "Before clipping. Should stay in one range; a climb is a warning."),
+)
+
 EVENTS = {
     "diversity_collapse": "Diversity collapse: the candidates of a group differ {value} times as much as in the first "
     "steps; the alarm is at {threshold}.",
     "error_runaway": "Error runaway: the denoising error of below-average candidates, relative to that of those above, "
     "is {value} times that of the first steps; the alarm is at {threshold}.",
+}
+PAIR_EVENTS = EVENTS | {
+    "error_runaway": "Runaway: minus the log-likelihood of the rejected, relative to that of the chosen, is {value} "
+    "times that of the first steps; the alarm is at {threshold}.",
+    "chosen_forgotten": "Chosen forgotten: minus the log-likelihood of the chosen is {value} times that of the first "
+    "steps; the alarm is at {threshold}.",
 }
 
 
@@ -94,8 +130,26 @@ class Costs:
 
 
 def training_charts(run: RunRecord) -> list[Chart]:
-    """Every curve of CURVES; empty where no step was logged."""
-    return [_chart(run, curve) for curve in CURVES] if run.metrics else []
+    """Every curve of CURVES, or of PAIR_CURVES with a line a round; empty where no step was logged."""
+    if not run.metrics:
+        return []
+    if not run.is_in_rounds:
+        return [_chart(run, curve) for curve in CURVES]
+    terms = sorted({key for row in run.metrics for key in row if key.startswith("loss/")})
+    curves = [
+        *PAIR_CURVES,
+        *(Curve(f"Loss: {key[5:]}", {key: key[5:]}, "One term, without its weight.") for key in terms),
+    ]
+    return [_chart_of_rounds(run, curve) for curve in curves]
+
+
+def _chart_of_rounds(run: RunRecord, curve: Curve) -> Chart:
+    key = next(iter(curve.keys))
+    lines = [Line(one.name, values) for one in run.rounds if (values := _by_step(one.metrics, key))]
+    if not lines:
+        return Chart(curve.title, curve.reading, None, [key])
+    text = f"{curve.title} over the steps: " + "; ".join(_in_words(line) for line in lines)
+    return Chart(curve.title, curve.reading, line_chart(curve.title, lines, text, level=curve.level), [])
 
 
 def _chart(run: RunRecord, curve: Curve) -> Chart:
@@ -128,34 +182,53 @@ def _in_words(line: Line) -> str:
 
 def events(run: RunRecord) -> list[dict[str, str]]:
     """Health events of the steps and of the summary, each once, as {"step", "text"}."""
-    found = [_event(event, row.get("step")) for row in run.metrics for event in row.get("events") or []]
-    found += [_event(event, None) for event in run.summary.get("health") or []]
-    seen: dict[tuple[str, str], dict[str, str]] = {}
-    for event in found:
-        seen.setdefault((event["step"], event["text"]), event)
-    texts_with_step = {event["text"] for event in seen.values() if event["step"]}
-    return [event for event in seen.values() if event["step"] or event["text"] not in texts_with_step]
+    sentences = PAIR_EVENTS if run.is_in_rounds else EVENTS
+    found = [
+        _event(event, sentences, row.get("step"), one.name if run.is_in_rounds else "")
+        for one in run.rounds
+        for row in one.metrics
+        for event in row.get("events") or []
+    ]
+    texts = {event["text"] for event in found}
+    for event in run.summary.get("health") or []:
+        index = event.get("round") if isinstance(event, dict) else None
+        told = _event(event, sentences, None, "" if index is None else round_name(index))
+        found += [told] if index is not None or told["text"] not in texts else []
+    return list({(event["step"], event["text"]): event for event in found}.values())
 
 
-def _event(event: Any, step: int | None) -> dict[str, str]:
-    """An event as the monitor writes it: {"name", "step", "value", "threshold"}; any other shape is shown as it is."""
+def _event(event: Any, sentences: dict[str, str], step: int | None = None, where: str = "") -> dict[str, str]:
+    """An event as the monitor writes it: {"name", "step", "value", "threshold"}, or with a message of its own.
+
+    Any other shape is shown as it is; `where` is its round.
+    """
     if not isinstance(event, dict):
-        return {"step": "" if step is None else str(step), "text": str(event)}
-    step = event.get("step", step)
-    sentence = EVENTS.get(str(event.get("name")))
-    if sentence is None:
-        text = ", ".join(f"{plain(key)}: {value}" for key, value in event.items() if key != "step")
-    else:
+        return {"step": _when(step, where), "text": str(event)}
+    sentence = sentences.get(str(event.get("name")))
+    if sentence is not None:
         text = sentence.format(value=number(event.get("value")), threshold=number(event.get("threshold")))
-    return {"step": "" if step is None else str(step), "text": text}
+    elif event.get("message"):
+        text = str(event["message"])
+    else:
+        rest = {key: value for key, value in event.items() if key not in ("step", "round")}
+        text = ", ".join(f"{plain(key)}: {value}" for key, value in rest.items())
+    return {"step": _when(event.get("step", step), where), "text": text}
+
+
+def _when(step: Any, where: str) -> str:
+    """The step, and with rounds which one's; nothing where neither is known."""
+    if step is None:
+        return where
+    return f"{where}, step {step}" if where else str(step)
 
 
 def costs(run: RunRecord) -> Costs:
-    """Time by stage from the summary; of a run without one, what its steps took so far."""
+    """Time by stage from the summary; of a run without one, what its steps, and in rounds its stages, took so far."""
     recorded = {name: finite(value) or 0.0 for name, value in run.summary.get("time_s", {}).items()}
     recorded.pop("total", None)
     parts = _step_parts(run)
-    seconds = recorded or {name: sum(values) for name, values in parts.items()}
+    before = _stages_so_far(run) if run.is_in_rounds and not run.is_finished else {}
+    seconds = recorded or before | {name: sum(values) for name, values in parts.items()}
     means = {name: sum(values) / len(values) for name, values in parts.items() if values}
     return Costs(
         stages=_stages(seconds),
@@ -164,6 +237,14 @@ def costs(run: RunRecord) -> Costs:
         step=_stages(means),
         peak_memory_mb=finite(run.summary.get("peak_memory_mb")),
     )
+
+
+def _stages_so_far(run: RunRecord) -> dict[str, float]:
+    """The seconds of every stage that came to its end, all rounds together."""
+    seconds: dict[str, float] = {}
+    for row in store.read_jsonl(run.folder / "stages.jsonl"):
+        seconds[row["stage"]] = seconds.get(row["stage"], 0.0) + row["seconds"]
+    return seconds
 
 
 def _step_parts(run: RunRecord) -> dict[str, list[float]]:

@@ -6,21 +6,56 @@ Read this when the layout of the run folder changes.
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
+from numpy.typing import NDArray
 from PIL import Image
 
 from selfportrait import images, store
+from selfportrait.benchmarks.base import aggregate, compare
 
-__all__ = ["Picture", "RunRecord", "accuracies", "picture", "read_run", "read_table"]
+__all__ = [
+    "Picture",
+    "Round",
+    "RunRecord",
+    "accuracies",
+    "accuracies_by_round",
+    "evaluation",
+    "masked_picture",
+    "picture",
+    "read_object",
+    "read_run",
+    "read_table",
+    "round_name",
+    "shown_rounds",
+]
 
+Array = NDArray[np.float64]
 SMALL = 128  # pictures up to this side are shown pixel by pixel, enlarged by a whole number
+ROUNDS_SHOWN = 4  # rounds of which a section shows examples
 LARGE = 192  # larger ones are shown at this width, from a copy of at most twice that
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: its folder, and what its training logged."""
+
+    index: int
+    folder: Path
+    metrics: list[dict[str, Any]]
+    timing: list[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """Its name on the page, as in the run folder: "round 0"."""
+        return round_name(self.index)
 
 
 @dataclass(frozen=True)
@@ -29,14 +64,29 @@ class RunRecord:
 
     folder: Path
     config: dict[str, Any]
-    summary: dict[str, Any]
-    metrics: list[dict[str, Any]]
-    timing: list[dict[str, Any]]
+    summary: dict[str, Any]  # of a run in rounds that is not finished, what can be said so far
+    rounds: tuple[Round, ...]  # at least one, of which there may be no folder yet
+    is_finished: bool
 
     @property
     def round(self) -> Path:
         """The folder of the first round."""
-        return self.folder / "round-0"
+        return self.rounds[0].folder
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """What every round's training logged."""
+        return [row for one in self.rounds for row in one.metrics]
+
+    @property
+    def timing(self) -> list[dict[str, Any]]:
+        """The seconds that every round's training logged."""
+        return [row for one in self.rounds for row in one.timing]
+
+    @property
+    def is_in_rounds(self) -> bool:
+        """Whether the recipe goes in rounds and learns from pairs; otherwise it has one round of groups."""
+        return "rounds" in self.settings.get("recipe", {})
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -74,19 +124,73 @@ def read_run(folder: Path) -> RunRecord:
     """Read config, summary, metrics and times; raises FileNotFoundError where `folder` holds no run."""
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"No run to report on: {folder} has no config.json; give the folder of a run.")
-    training = folder / "round-0" / "training"
-    return RunRecord(
-        folder=folder,
-        config=_read_object(folder / "config.json"),
-        summary=_read_object(folder / "summary.json"),
-        metrics=store.read_jsonl(training / "metrics.jsonl"),
-        timing=store.read_jsonl(training / "timing.jsonl"),
+    count = 1
+    while (folder / f"round-{count}").is_dir():
+        count += 1
+    summary = read_object(folder / "summary.json")
+    rounds = tuple(_read_round(folder / f"round-{index}", index) for index in range(count))
+    run = RunRecord(folder, read_object(folder / "config.json"), summary, rounds, is_finished=bool(summary))
+    return run if run.is_finished or not run.is_in_rounds else replace(run, summary=_summary_so_far(run))
+
+
+def _read_round(folder: Path, index: int) -> Round:
+    training = folder / "training"
+    return Round(
+        index, folder, store.read_jsonl(training / "metrics.jsonl"), store.read_jsonl(training / "timing.jsonl")
     )
+
+
+def _summary_so_far(run: RunRecord) -> dict[str, Any]:
+    """What summary.json would hold if the run ended after the last round that was measured whole."""
+    before = _verdicts(run.round / "evaluation" / "before")
+    measured = [before]
+    for one in run.rounds:
+        after = _verdicts(one.folder / "evaluation" / "after")
+        if not after or len(after) != len(before):
+            break
+        measured.append(after)
+    if not before:
+        return {}
+    maps = [aggregate(rows) for rows in measured]
+    changes = [_changes(*two) for two in pairwise(measured)]
+    whole = {"after": maps[-1], "rounds": maps[1:], "change": _changes(before, measured[-1]), "round_changes": changes}
+    return {"before": maps[0], **(whole if changes else {})}
+
+
+def _verdicts(folder: Path) -> list[dict[str, Any]]:
+    return read_table(folder, ["prompt_id", "category", "index", "exact"])
+
+
+def _changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {name: change._asdict() for name, change in compare(before, after).items()}
+
+
+def round_name(index: int) -> str:
+    """The name of a round on the page, as in the run folder: "round 0"."""
+    return f"round {index}"
+
+
+def shown_rounds(run: RunRecord) -> list[Round]:
+    """The rounds of which examples are shown: the first and the last ones, so that the page does not grow with them."""
+    return list(run.rounds if len(run.rounds) <= ROUNDS_SHOWN else (run.rounds[0], *run.rounds[1 - ROUNDS_SHOWN :]))
+
+
+def evaluation(run: RunRecord, when: str) -> Path:
+    """The folder of the pictures before training, or of those after the last round that was measured."""
+    if when == "before":
+        return run.round / "evaluation" / "before"
+    return run.rounds[max(0, len(accuracies_by_round(run)) - 1)].folder / "evaluation" / "after"
 
 
 def accuracies(run: RunRecord, when: str) -> dict[str, dict[str, Any]]:
     """Category -> accuracy, low, high, pass_at_4, n; `when` is before or after; empty where not measured."""
-    return run.summary.get(when) or _read_object(run.round / "evaluation" / f"{when}.json")
+    return run.summary.get(when) or read_object(run.round / "evaluation" / f"{when}.json")
+
+
+def accuracies_by_round(run: RunRecord) -> list[dict[str, dict[str, Any]]]:
+    """What `accuracies` has after each round that was measured."""
+    rounds: list[dict[str, dict[str, Any]]] = run.summary.get("rounds") or []
+    return rounds[: len(run.rounds)]
 
 
 def read_table(
@@ -114,34 +218,57 @@ def read_table(
     return rows
 
 
-def picture(cell: dict[str, Any] | None) -> Picture:
-    """Turn an image cell {bytes, path} of a table into a picture for the page."""
-    data = (cell or {}).get("bytes")
-    if not data:
-        return Picture(None)
-    try:
-        image = images.from_bytes(data)
-    except ValueError:  # the page shows "no picture" in its place
-        return Picture(None)
+def picture(cell: dict[str, Any] | None, side: int = SMALL) -> Picture:
+    """Turn an image cell {bytes, path} of a table into a picture for the page, a small one enlarged to `side`."""
+    image = _decoded(cell)
+    if image is None:
+        return Picture(None, side, side)
     if max(image.size) > SMALL:
         return _reduced(image)
-    enlarge = SMALL // max(image.size)
+    enlarge = side // max(image.size)
     return Picture(_uri(images.to_png(image), "image/png"), image.width * enlarge, image.height * enlarge)
+
+
+def masked_picture(cell: dict[str, Any] | None, mask: Array, side: int = LARGE) -> Picture:
+    """The picture of an image cell with a mask (h, w) over it, at the size that `picture` shows it in."""
+    image = _decoded(cell)
+    if image is None:
+        return Picture(None, side, side)
+    if max(image.size) > SMALL:
+        image.thumbnail((side, side))
+        return Picture(_uri(_jpeg(images.overlay(image, mask)), "image/jpeg"), *image.size, is_small=False)
+    shown = images.overlay(images.enlarge(image, side // max(image.size)), mask)
+    return Picture(_uri(images.to_png(shown), "image/png"), *shown.size)
+
+
+def _decoded(cell: dict[str, Any] | None) -> Image.Image | None:
+    """The image of a cell; None where there is none or it cannot be read, and the page says "no picture"."""
+    data = (cell or {}).get("bytes")
+    if not data:
+        return None
+    try:
+        return images.from_bytes(data)
+    except ValueError:
+        return None
 
 
 def _reduced(image: Image.Image) -> Picture:
     copy = image.copy()
     copy.thumbnail((2 * LARGE, 2 * LARGE))
+    return Picture(_uri(_jpeg(copy), "image/jpeg"), LARGE, round(LARGE * copy.height / copy.width), is_small=False)
+
+
+def _jpeg(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    copy.save(file, "JPEG", quality=88)
-    return Picture(_uri(file.getvalue(), "image/jpeg"), LARGE, round(LARGE * copy.height / copy.width), is_small=False)
+    image.save(file, "JPEG", quality=88)
+    return file.getvalue()
 
 
 def _uri(data: bytes, mime: str) -> str:
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     """A JSON object, empty where there is no such file."""
     value = store.read_json(path) if path.is_file() else {}
     if not isinstance(value, dict):

@@ -14,12 +14,13 @@ from selfportrait.report.groups import example_groups
 from selfportrait.report.headline import headline, other_categories
 from selfportrait.report.pictures import Pair, count_changes, first_pictures, largest_changes, read_pairs
 from selfportrait.report.progress import costs, events, training_charts
-from selfportrait.report.reading import RunRecord, picture, read_run
+from selfportrait.report.reading import Round, RunRecord, picture, read_run
 
 
-def record(**parts: Any) -> RunRecord:
-    """A run without tables."""
-    empty = {"folder": Path("nowhere"), "config": {}, "summary": {}, "metrics": [], "timing": []}
+def record(*, metrics: Any = (), timing: Any = (), **parts: Any) -> RunRecord:
+    """A run of one round without tables."""
+    one = Round(0, Path("nowhere") / "round-0", list(metrics), list(timing))
+    empty = {"folder": Path("nowhere"), "config": {}, "summary": {}, "rounds": (one,), "is_finished": True}
     return RunRecord(**(empty | parts))
 
 
