@@ -98,8 +98,11 @@ def is_defined(file: Path, name: list[str]) -> bool:
     return True
 
 
+METHODS = [f"docs/methods/{page.name}" for page in sorted((ROOT / "docs" / "methods").glob("*.md"))]
+
+
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/methods/gpo.md", "docs/gpo-ablations.md", "docs/glossary.md"]
+    "page", ["README.md", "CONTRIBUTING.md", *METHODS, "docs/gpo-ablations.md", "docs/glossary.md"]
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
