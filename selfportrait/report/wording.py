@@ -21,13 +21,17 @@ def compared(old: str, new: str) -> tuple[list[Piece], list[Piece]]:
     """Both texts, each marked where the other differs; nothing is marked where one of them is empty."""
     if not old.strip() or not new.strip():
         return whole(old), whole(new)
-    pieces = edited(old, new)
-    return [piece for piece in pieces if piece.kind != "new"], [piece for piece in pieces if piece.kind != "gone"]
+    return [piece for piece, _ in _edits(old, new) if piece.text], [
+        piece for _, piece in _edits(old, new) if piece.text
+    ]
 
 
 def edited(old: str, new: str) -> list[Piece]:
     """The new text with what it replaces: words that are gone stand before those in their place."""
-    return [piece for piece in _edits(old.split(), new.split()) if piece.text]
+    found = []
+    for before, after in _edits(old, new):
+        found += [before, after] if after.kind == "new" else [after]
+    return [piece for piece in found if piece.text]
 
 
 def whole(text: str) -> list[Piece]:
@@ -35,11 +39,16 @@ def whole(text: str) -> list[Piece]:
     return [Piece(text)] if text else []
 
 
-def _edits(old: list[str], new: list[str]) -> Iterator[Piece]:
-    matcher = SequenceMatcher(None, old, new, autojunk=False)
+def _edits(old: str, new: str) -> Iterator[tuple[Piece, Piece]]:
+    """What stands in the old text and what stands in its place in the new one, either of which may be nothing."""
+    words, others = old.split(), new.split()
+    matcher = SequenceMatcher(None, [*map(_plain, words)], [*map(_plain, others)], autojunk=False)
     for change, start, end, new_start, new_end in matcher.get_opcodes():
-        if change == "equal":
-            yield Piece(" ".join(old[start:end]))
-        else:
-            yield Piece(" ".join(old[start:end]), "gone")
-            yield Piece(" ".join(new[new_start:new_end]), "new")
+        before, after = " ".join(words[start:end]), " ".join(others[new_start:new_end])
+        yield (Piece(before), Piece(after)) if change == "equal" else (Piece(before, "gone"), Piece(after, "new"))
+
+
+def _plain(word: str) -> str:
+    """A word as it is compared: a comma after it, a capital, and "an" for "a" are no change."""
+    word = word.lower().rstrip(",.;")
+    return "a" if word == "an" else word

@@ -27,28 +27,37 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return _copy(finished, tmp_path)
 
 
-@pytest.fixture(scope="session", params=["silmm", "ospo"])
-def in_rounds(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small finished run in rounds that no test changes, with its report: without and with perturbed prompts."""
-    from pair_run import write_run
-
-    run = write_run(tmp_path_factory.mktemp(request.param) / "run", request.param)
-    write_report(run)
-    return run
+@pytest.fixture(scope="session")
+def silmm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small finished run in rounds that no test changes, with its report: no perturbed prompts, no masks."""
+    return _in_rounds("silmm", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def ospo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run with perturbed prompts and masks, without a report."""
-    from pair_run import write_run
+    """Another with perturbed and detailed prompts and with masks."""
+    return _in_rounds("ospo", tmp_path_factory)
 
-    return write_run(tmp_path_factory.mktemp("ospo") / "run", "ospo")
+
+@pytest.fixture(params=["silmm", "ospo"])
+def in_rounds(request: pytest.FixtureRequest) -> Path:
+    """Each of the two."""
+    run: Path = request.getfixturevalue(request.param)
+    return run
 
 
 @pytest.fixture
 def rounds_run(ospo: Path, tmp_path: Path) -> Path:
-    """A copy of it that a test may damage."""
+    """A copy of the second that a test may damage; without the report."""
     return _copy(ospo, tmp_path)
+
+
+def _in_rounds(kind: str, factory: pytest.TempPathFactory) -> Path:
+    from pair_run import write_run
+
+    run: Path = write_run(factory.mktemp(kind) / "run", kind)
+    write_report(run)
+    return run
 
 
 def _copy(run: Path, folder: Path) -> Path:

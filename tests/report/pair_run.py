@@ -189,7 +189,7 @@ class Round:
         }
         if self.kind == "ospo":
             found["perturbations"] = {"kept": 3 * num_prompts, "dropped": {"nothing to swap": 11, "no result": 5}}
-            found["densifications"] = {"kept": 6 * num_prompts, "dropped": {"a label is missing": 9}}
+            found["densifications"] = {"kept": 3 * num_prompts, "dropped": {"a label is missing": 9}}
         return found
 
     def calibration(self) -> dict[str, Any]:
