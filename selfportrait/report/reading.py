@@ -20,6 +20,7 @@ from PIL import Image
 
 from selfportrait import images, store
 from selfportrait.benchmarks.base import aggregate, compare
+from selfportrait.report.form import finite
 
 __all__ = [
     "Picture",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+Measured = tuple[list[dict[str, Any]], dict[str, Any]]  # an evaluation's verdicts, and the map of its categories
 SMALL = 128  # pictures up to this side are shown pixel by pixel, enlarged by a whole number
 ROUNDS_SHOWN = 4  # rounds of which a section shows examples
 LARGE = 192  # larger ones are shown at this width, from a copy of at most twice that
@@ -151,18 +153,24 @@ def _summary_so_far(run: RunRecord) -> dict[str, Any]:
         measured.append(after)
     if not before:
         return {}
-    maps = [aggregate(rows) for rows in measured]
-    changes = [_changes(*two) for two in pairwise(measured)]
-    whole = {"after": maps[-1], "rounds": maps[1:], "change": _changes(before, measured[-1]), "round_changes": changes}
-    return {"before": maps[0], **(whole if changes else {})}
+    maps: list[dict[str, Any]] = [dict(aggregate(rows)) for rows in measured]
+    changes = [_changes(*two) for two in pairwise(zip(measured, maps, strict=True))]
+    if not changes:
+        return {"before": maps[0]}
+    whole = _changes((before, maps[0]), (measured[-1], maps[-1]))
+    return {"before": maps[0], "after": maps[-1], "rounds": maps[1:], "change": whole, "round_changes": changes}
 
 
 def _verdicts(folder: Path) -> list[dict[str, Any]]:
     return read_table(folder, ["prompt_id", "category", "index", "exact"])
 
 
-def _changes(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {name: change._asdict() for name, change in compare(before, after).items()}
+def _changes(before: Measured, after: Measured) -> dict[str, dict[str, Any]]:
+    changes = {name: change._asdict() for name, change in compare(before[0], after[0]).items()}
+    for name, change in changes.items():
+        first, second = (finite(one[1].get(name, {}).get("pass_at_4")) for one in (before, after))
+        change["pass_at_4_difference"] = None if first is None or second is None else second - first
+    return changes
 
 
 def round_name(index: int) -> str:
