@@ -25,9 +25,11 @@ from selfportrait.training import checkpoint
 
 __all__ = ["build"]
 
-TOKENIZER_STEPS, STEPS = 3_400, 4_000
+TOKENIZER_STEPS, STEPS = 3_400, 5_600
+RESTART = 5 / 7  # share of the updates after which the learning rate rises once more
 DRAWINGS, LOOKS, TEXTS = 48_000, 16_000, 16_000
-OWN_PICTURES, OWN_FROM = 3_000, 0.6  # drawn by the model itself once it has had this share of its updates
+OWN_FROM = 0.6  # share of the updates before the restart after which it looks at pictures of its own, too
+OWN_PICTURES, LATER_OWN_PICTURES = 3_000, 6_000  # drawn by the model at that update, and at the restart
 CHECKPOINT_EVERY = 250
 GUIDANCE = 2.0
 
@@ -39,7 +41,7 @@ def build(
     tokenizer_steps: int = TOKENIZER_STEPS,
     drawings: int = DRAWINGS,
     looks: int = LOOKS,
-    own_pictures: int = OWN_PICTURES,
+    own_pictures: tuple[int, int] = (OWN_PICTURES, LATER_OWN_PICTURES),
     seed: int = 0,
     device: str = "cpu",
 ) -> Path:
@@ -50,11 +52,13 @@ def build(
     words = Words(processor, unified.CONTEXT)
     drawn, seen, written = _lessons(work, words, tokenizer, drawings, looks, seed, device)
     model = unified.new_model(processor, tokenizer, seed=seed)
-    trainer = UnifiedTrainer(model, words, steps=steps, seed=seed, device=device)
-    first_own = int(OWN_FROM * steps)
-    _train(trainer, work, first_own, drawn, seen, written)
-    own = _own_looks(trainer, processor, words, work, own_pictures, seed)
-    _train(trainer, work, steps, drawn, _mixed(seen, own), written)
+    restart = round(RESTART * steps)
+    trainer = UnifiedTrainer(model, words, steps=steps, restart=restart, seed=seed, device=device)
+    looked_at, begins = seen, (int(OWN_FROM * restart), restart)
+    for begin, count in zip(begins, own_pictures, strict=True):
+        _train(trainer, work, begin, drawn, looked_at, written)
+        looked_at = _mixed(seen, _own_looks(trainer, processor, words, work, count, begin, seed))
+    _train(trainer, work, steps, drawn, looked_at, written)
     trainer.use_ema()
     unified.save(model, processor, out)
     return out
@@ -101,18 +105,18 @@ def _lessons(
 
 
 def _own_looks(
-    trainer: UnifiedTrainer, processor: JanusProcessor, words: Words, work: Path, count: int, seed: int
+    trainer: UnifiedTrainer, processor: JanusProcessor, words: Words, work: Path, count: int, step: int, seed: int
 ) -> Looks:
-    """Questions about pictures that the model drew itself, answered by the exact detector."""
+    """Questions about pictures that the model itself draws after so many steps, answered by the exact detector."""
 
     def ask() -> dict[str, Tensor]:
-        scenes = lessons.draw_scenes(count, derive(seed, "own pictures"))
+        scenes = lessons.draw_scenes(count, derive(seed, "own pictures", step))
         _save_half_trained(trainer, processor, work / "half-trained")
         pictures = _draw(scenes.captions, work / "half-trained", trainer.device, seed)
         with progress.bar("asking about its own pictures", total=count) as advance:
-            return lessons.looks(pictures, scenes.claims, words, seed=seed + 1, on_step=advance)._asdict()
+            return lessons.looks(pictures, scenes.claims, words, seed=seed + step, on_step=advance)._asdict()
 
-    return Looks(**_cached(work / f"own-looks-{count}.safetensors", ask))
+    return Looks(**_cached(work / f"own-looks-{step}-{count}.safetensors", ask))
 
 
 def _save_half_trained(trainer: UnifiedTrainer, processor: JanusProcessor, folder: Path) -> None:

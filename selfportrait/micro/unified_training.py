@@ -31,7 +31,12 @@ class Batch(NamedTuple):
 
 
 # By the update from which it holds: codes and words come first, then looking, and writing again while the rate falls.
-BATCHES = {0: Batch(48, 12, 5, 8), 1_250: Batch(44, 16, 5, 4), 2_500: Batch(40, 16, 6, 12)}
+BATCHES = {
+    0: Batch(48, 12, 5, 8),
+    1_250: Batch(44, 16, 5, 4),
+    2_500: Batch(40, 16, 6, 12),
+    4_000: Batch(32, 24, 6, 12),
+}
 
 
 class UnifiedTrainer:
@@ -43,6 +48,7 @@ class UnifiedTrainer:
         words: Words,
         *,
         steps: int,
+        restart: int | None = None,
         batch: Batch | None = None,
         learning_rate: float = 1e-3,
         muon_learning_rate: float = 2e-3,
@@ -51,6 +57,7 @@ class UnifiedTrainer:
         device: str = "cpu",
     ) -> None:
         self.steps, self.seed, self.device, self.ema_decay = steps, seed, device, ema_decay
+        self.restart = steps if restart is None else restart
         self._given_batch, self.batch = batch, batch or BATCHES[0]
         self.model, self.words = model.to(device).train(), words
         self.model.model.vqmodel.requires_grad_(False)
@@ -102,8 +109,11 @@ class UnifiedTrainer:
         return {name: float(loss) for name, loss in losses.items()}
 
     def _share(self, index: int) -> float:
-        """Linear warm-up over 200 updates, constant, then linear to zero over the last 40 %."""
-        return min((index + 1) / 200, 1.0) * min((self.steps - index) / (0.4 * self.steps), 1.0)
+        """Linear warm-up, constant, then linear to zero over the last 40 %; after `restart` from 60 % to zero again."""
+        if index < self.restart:
+            return min((index + 1) / 200, 1.0) * min((self.restart - index) / (0.4 * self.restart), 1.0)
+        since, left = index - self.restart, self.steps - index
+        return 0.6 * min((since + 1) / 100, 1.0) * left / (self.steps - self.restart)
 
     def _rows(self, generator: torch.Generator, number: int, count: int) -> Tensor:
         return torch.randint(number, (count,), generator=generator)
