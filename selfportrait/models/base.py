@@ -4,8 +4,9 @@ Read this before adding a model family. A model never sees a loss. `Writes` and 
 in words, in `selfportrait/asking/`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
@@ -23,6 +24,7 @@ __all__ = [
     "DrawsTokens",
     "EncodedText",
     "Samples",
+    "Sizes",
     "TokenModel",
     "Turn",
     "Writes",
@@ -69,6 +71,29 @@ class YesNo(NamedTuple):
 
     p_yes: torch.Tensor
     p_no: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a model weighs by its configuration alone: numbers of parameters, and bytes.
+
+    `source` says where the configuration is from; `parts` are parameters by part, without adapters, `num_trained` how
+    many learn, `what_learns` in words, and `num_tokens` how many places of the sequence a picture takes. Bytes: all
+    weights; those that learn; keys and values of one token of a row while it draws; what one token of each row leaves
+    for the backward pass, and what it takes of one row alone; decoding pictures. The last four are estimates.
+    """
+
+    source: str
+    parts: Mapping[str, int]
+    num_trained: int
+    what_learns: str
+    num_tokens: int
+    weight_bytes: int
+    trained_bytes: int
+    cache_bytes: int
+    kept_bytes: int
+    once_bytes: int
+    decoding_bytes: int
 
 
 class Draws(Protocol):
@@ -123,6 +148,10 @@ class Draws(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write what a user takes away."""
+        ...
+
+    def sizes(self) -> Sizes | None:
+        """What the model takes, before `load` and without a network; None where its configuration is not here."""
         ...
 
 

@@ -21,12 +21,12 @@ from selfportrait import images as pictures
 from selfportrait import seeds as keyed
 from selfportrait.micro.checkpoints import embedded, sampling
 from selfportrait.models import _attention_maps as maps
-from selfportrait.models import _janus, _tokens, _yes_no
+from selfportrait.models import _janus, _janus_sizes, _tokens, _yes_no
 from selfportrait.models._decoder import Continuation, forward, positions, visible
 from selfportrait.models._janus_words import Words
 from selfportrait.models._reference import snapshot, swapped, without_adapters
 from selfportrait.models._tokens import EncodedTokens
-from selfportrait.models.base import Samples, Turn, YesNo
+from selfportrait.models.base import Samples, Sizes, Turn, YesNo
 from selfportrait.types import Draw
 
 __all__ = ["Janus"]
@@ -92,22 +92,40 @@ class Janus:
 
     def load(self) -> "Janus":
         """Load the weights (safetensors only) and make the language model trainable."""
-        self.model = _janus.load_model(self.path, self.dtype).to(self.device).requires_grad_(False).eval()
+        self.model = _janus.load_model(self.path, self.dtype).to(self.device).eval()
         self.decoder = self.model.model.language_model
-        if self.train == "lora":
-            config = LoraConfig(
-                r=self.rank,
-                lora_alpha=self.alpha,
-                target_modules=_janus.LORA_TARGETS,
-                init_lora_weights="gaussian",
-            )
-            with torch.random.fork_rng():
-                torch.manual_seed(keyed.derive("lora", self.rank))
-                self.model.add_adapter(config)
-        else:
-            self.decoder.requires_grad_(True)
+        self._make_trainable(self.model)
         self._kept_layers = maps.kept_layers(len(self.decoder.layers), self.skip_layers)
         return self
+
+    def _make_trainable(self, model: Any) -> None:
+        """Give a model adapters on its language model, or let the whole of that learn; nothing else does."""
+        model.requires_grad_(False)
+        if self.train == "full":
+            model.model.language_model.requires_grad_(True)
+            return
+        config = LoraConfig(
+            r=self.rank, lora_alpha=self.alpha, target_modules=_janus.LORA_TARGETS, init_lora_weights="gaussian"
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(keyed.derive("lora", self.rank))
+            model.add_adapter(config)
+
+    def sizes(self) -> Sizes | None:
+        """What the model takes, before `load`; None for a checkpoint of which no numbers are here."""
+        found = _janus_sizes.known_config(self.path)
+        if found is None:
+            return None
+        return _janus_sizes.measure(
+            found,
+            self.dtype,
+            self._make_trainable,
+            what_learns=f"LoRA of rank {self.rank} on the language model"
+            if self.train == "lora"
+            else "the whole language model",
+            is_saving=self.gradient_checkpointing,
+            decoded_at_once=min(self.batch_size, DECODED_AT_ONCE),
+        )
 
     @property
     def num_tokens(self) -> int:

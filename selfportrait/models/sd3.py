@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from diffusers import StableDiffusion3Pipeline
@@ -21,9 +21,10 @@ from selfportrait import seeds as keyed
 from selfportrait import store
 from selfportrait.micro.checkpoints import PIPELINE as PIPELINE_FILE
 from selfportrait.micro.checkpoints import Sampling, embedded, names, sampling
+from selfportrait.models import _sd3_sizes
 from selfportrait.models._attention import RepeatedTokenAttention
 from selfportrait.models._reference import snapshot, swapped, without_adapters
-from selfportrait.models.base import EncodedText, Samples
+from selfportrait.models.base import EncodedText, Samples, Sizes
 from selfportrait.types import Draw
 
 __all__ = ["SD3"]
@@ -84,19 +85,42 @@ class SD3:
         self.pipeline.set_progress_bar_config(disable=True)
         for module in self._frozen_modules().values():
             module.requires_grad_(False).eval()
-        self.transformer = self.pipeline.transformer.requires_grad_(self.train == "full").eval()
+        self.transformer = self.pipeline.transformer.eval()
         if self.pipeline.text_encoder_3 is None:
             self.transformer.set_attn_processor(RepeatedTokenAttention(self.max_sequence_length))
         if self.gradient_checkpointing:
             self.transformer.enable_gradient_checkpointing()
-        if self.train == "lora":
-            config = LoraConfig(
-                r=self.rank, lora_alpha=self.alpha, target_modules=list(LORA_TARGETS), init_lora_weights="gaussian"
-            )
-            with torch.random.fork_rng():
-                torch.manual_seed(keyed.derive("lora", self.rank))
-                self.transformer.add_adapter(config)
+        self._make_trainable(self.transformer)
         return self
+
+    def _make_trainable(self, transformer: Any) -> None:
+        """Give a transformer adapters, or let the whole of it learn."""
+        transformer.requires_grad_(self.train == "full")
+        if self.train == "full":
+            return
+        config = LoraConfig(
+            r=self.rank, lora_alpha=self.alpha, target_modules=list(LORA_TARGETS), init_lora_weights="gaussian"
+        )
+        with torch.random.fork_rng():
+            torch.manual_seed(keyed.derive("lora", self.rank))
+            transformer.add_adapter(config)
+
+    def sizes(self) -> Sizes | None:
+        """What the pipeline takes, before `load`; None for one that is neither a folder nor in the hub's cache."""
+        found = _sd3_sizes.known_folder(self.path)
+        if found is None:
+            return None
+        has_t5 = (found[0] / "text_encoder_3").is_dir()
+        return _sd3_sizes.measure(
+            found,
+            self.dtype,
+            self._make_trainable,
+            train=self.train,
+            what_learns=f"LoRA of rank {self.rank} on attention" if self.train == "lora" else "the whole transformer",
+            num_t5_words=self.max_sequence_length if has_t5 else 1,
+            is_saving=self.gradient_checkpointing,
+            decoded_at_once=min(self.batch_size, DECODED_AT_ONCE),
+        )
 
     def _frozen_modules(self) -> dict[str, torch.nn.Module]:
         names = ("vae", "text_encoder", "text_encoder_2", "text_encoder_3")

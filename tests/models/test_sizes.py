@@ -1,0 +1,78 @@
+"""Sizes known from a configuration are those of the loaded model, and the estimates are near what is kept."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from selfportrait.models.base import Sizes
+from selfportrait.models.janus import Janus
+from selfportrait.models.sd3 import SD3
+from selfportrait.types import Draw
+
+
+def loaded(model: Any) -> tuple[Sizes, Any]:
+    sizes = model.sizes()
+    assert sizes is not None
+    return sizes, model.load()
+
+
+def kept_bytes(model: Any, forward: Callable[[], torch.Tensor]) -> int:
+    """What a forward leaves for the backward pass beside the weights."""
+    weights = {p.untyped_storage().data_ptr() for p in (model.trainable() | model.frozen()).values()}
+    found: dict[int, torch.Tensor] = {}
+
+    def remember(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in weights:
+            found[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
+        forward()
+    return sum(tensor.untyped_storage().nbytes() for tensor in found.values())
+
+
+@pytest.mark.parametrize("train", ["lora", "full"])
+@pytest.mark.parametrize("kind", ["janus", "sd3"])
+def test_sizes_are_those_of_the_loaded_model(kind: str, train: str, tiny_janus: Path, tiny_sd3_t5: Path) -> None:
+    models = {"janus": (Janus, tiny_janus), "sd3": (SD3, tiny_sd3_t5)}
+    family, path = models[kind]
+    sizes, model = loaded(family(path=str(path), train=train, lora_rank=4))
+    every = model.trainable() | model.frozen()
+    adapters = sum(p.numel() for name, p in every.items() if "lora" in name)
+    assert sum(sizes.parts.values()) == sum(p.numel() for p in every.values()) - adapters
+    assert sizes.weight_bytes == sum(p.nbytes for p in every.values())
+    assert sizes.num_trained == sum(p.numel() for p in model.trainable().values())
+    assert sizes.trained_bytes == sum(p.nbytes for p in model.trainable().values())
+
+
+@pytest.mark.parametrize("train", ["lora", "full"])
+def test_activations_of_janus_are_near_the_estimate(train: str, tiny_janus: Path) -> None:
+    sizes, model = loaded(Janus(path=str(tiny_janus), train=train))
+    assert sizes.num_tokens == model.num_tokens == 16
+    prompts = model.encode(["a red circle"]).repeat(4)
+    tokens = torch.zeros(4, 16, dtype=torch.long)
+    counted = kept_bytes(model, lambda: model.log_likelihood(tokens, prompts))
+    assert counted / (4 * (prompts.ids.shape[1] + 15) * sizes.kept_bytes) == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize("train", ["lora", "full"])
+def test_activations_of_sd3_are_near_the_estimate(train: str) -> None:
+    sizes, model = loaded(SD3(train=train))
+    prompts = model.encode(["a red circle"]).repeat(8)
+    latents = torch.zeros(8, 4, 16, 16)
+    draw = Draw(torch.full((8,), 0.5), torch.zeros_like(latents))
+    counted = kept_bytes(model, lambda: model.log_likelihood(latents, prompts, draw))
+    assert counted / (8 * sizes.num_tokens * sizes.kept_bytes) == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize(("name", "billions", "learns"), [("1B", 2.08, 60_555_264), ("7B", 7.41, 149_913_600)])
+def test_published_numbers_add_up(name: str, billions: float, learns: int) -> None:
+    sizes = Janus(path=f"deepseek-community/Janus-Pro-{name}", dtype="bfloat16", lora_rank=64).sizes()
+    assert sizes is not None
+    assert "published numbers" in sizes.source
+    assert sum(sizes.parts.values()) / 1e9 == pytest.approx(billions, abs=0.01)
+    assert sizes.num_trained == learns  # 64 (in + out) of each of the seven projections of every layer
+    assert sizes.num_tokens == 576
