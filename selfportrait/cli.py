@@ -67,6 +67,7 @@ def _root(
         "improve gpo-micro-counting --run runs/mine",
         "improve gpo-micro-counting recipe.group_size=8 optimizer.learning_rate=5e-6 --run runs/other",
         "improve my.yaml seed=1",
+        "improve ospo-janus-pro-7b --dry-run",
     )
 )
 def improve(
@@ -79,6 +80,10 @@ def improve(
     run: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run folder; by default runs/ and the config's name.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Build everything but the weights; show sizes, plan and memory; write nothing."),
+    ] = False,
 ) -> None:
     """Improve a model: measure it, let it train on its own pictures, measure it again, write a report.
 
@@ -88,6 +93,11 @@ def improve(
     folder = run or Path("runs") / Path(name).stem
     console.silence_libraries()
     checked = config.bind(settings)
+    if dry_run:
+        from selfportrait.commands import dry_run as planned
+
+        planned.show(checked, name)
+        return
     from selfportrait.commands import improve as command
 
     with console.resumable():

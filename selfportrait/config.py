@@ -132,6 +132,15 @@ class Section:
         """Whether the component can be built only where there is a model to hand to it."""
         return "policy" in _run_time_parameters(self.component) and inspect.isclass(self.component)
 
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The settings that are not their component's default, as JSON has them."""
+        return {
+            setting: self.resolved[setting]
+            for setting, parameter in _settings(self.component).items()
+            if self.settings[setting] != parameter.default
+        }
+
     def build(self) -> Any:
         """Call a builder with its settings; bind the settings of a function that a recipe calls at run time."""
         if _run_time_parameters(self.component):

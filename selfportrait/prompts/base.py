@@ -23,6 +23,11 @@ class WrittenPrompts(Protocol):
 
     parts: tuple[str, ...]
 
+    @property
+    def num_prompts(self) -> int:
+        """How many it asks for; what cannot be read or comes twice makes them fewer."""
+        ...
+
     def part(self, name: str) -> Written: ...
 
     def __call__(self) -> list[Prompt]: ...

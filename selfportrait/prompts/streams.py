@@ -72,6 +72,11 @@ class Streams:
         decoding = Decoding(temperature, top_p, max_new_tokens, batch_size)
         self._writing = Writing(policy, seed, style, refresh_every, tries_per_prompt, decoding)
 
+    @property
+    def num_prompts(self) -> int:
+        """How many are asked for; what cannot be read or comes twice makes them fewer."""
+        return sum(self._counts.values())
+
     def part(self, name: str) -> Written:
         """The prompts of one stream; a text of theirs may stand in another stream too."""
         own = family(STREAMS[name].category)

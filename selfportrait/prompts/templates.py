@@ -71,6 +71,11 @@ class Templates:
         decoding = Decoding(temperature, top_p, max_new_tokens, batch_size)
         self._writing = Writing(policy, seed, style, refresh_every, tries_per_prompt, decoding)
 
+    @property
+    def num_prompts(self) -> int:
+        """How many are asked for; what cannot be read or comes twice makes them fewer."""
+        return sum(self._counts.values()) + sum(self._in_context.values())
+
     def part(self, name: str) -> Written:
         """The prompts of all templates, or of one category that is written from examples."""
         if name in self._in_context:

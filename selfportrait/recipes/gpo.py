@@ -91,11 +91,7 @@ def gpo(
     A step is one batch of `prompts_per_step` groups and `updates_per_group` optimizer updates on it. `online: false`
     draws every group from the base model. `ema_decay` measures and saves an average of the weights over updates.
     """
-    if model.is_exact:
-        raise ValueError(
-            f"model.name: the recipe gpo trains on denoising errors, and a {type(model).__name__} draws tokens; give a "
-            "model that removes noise, such as sd3"
-        )
+    check_model(model)
     algorithm = Algorithm(group_size, timesteps_per_update, updates_per_group, prompts_per_step, online)
     source = stages.hand_over(prompts, policy=model, seed=seed)()
     judge = stages.hand_over(judge, policy=model, seed=seed)
@@ -131,6 +127,15 @@ def gpo(
         model.save(run.path("model"))
     summary.write(run)
     write_report(run.folder)
+
+
+def check_model(model: Draws) -> None:
+    """Refuse a model whose log-likelihoods are no denoising errors; raises ValueError before anything loads."""
+    if model.is_exact:
+        raise ValueError(
+            f"model.name: the recipe gpo trains on denoising errors, and a {type(model).__name__} draws tokens; give a "
+            "model that removes noise, such as sd3"
+        )
 
 
 def _resume(learner: Learner[Draws], run: store.Run, metrics: Metrics) -> int:
