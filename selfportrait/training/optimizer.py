@@ -1,8 +1,9 @@
-"""AdamW with fp32 master weights, linear warm-up and a clipped gradient norm.
+"""AdamW with fp32 master weights, linear warm-up, cosine decay and a clipped gradient norm.
 
 Read this to see what one update does to the weights once the gradients are there.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
@@ -21,10 +22,12 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """AdamW at a constant learning rate after a linear warm-up, gradients clipped to a norm.
+    """AdamW at a constant learning rate after a linear warm-up, or one that decays, gradients clipped to a norm.
 
-    weight_decay is 0 here where AdamW's usual default is 0.01: at the learning rates of preference optimisation decay
-    only pulls a finished model towards zero. max_grad_norm None clips nothing.
+    With decay_steps the rate falls after the warm-up along half a cosine, to final_learning_rate at that step and
+    beyond; who trains for fewer steps stops on the way. weight_decay is 0 here where AdamW's usual default is 0.01: at
+    the learning rates of preference optimisation decay only pulls a finished model towards zero. max_grad_norm None
+    clips nothing.
     """
 
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-5
@@ -33,7 +36,16 @@ class Optimizer:
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-8
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    decay_steps: Annotated[int, Field(ge=1)] | None = None
+    final_learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+
+    def __post_init__(self) -> None:
+        if self.decay_steps is None and self.final_learning_rate:
+            raise ValueError(
+                f"optimizer.final_learning_rate = {self.final_learning_rate:g}: the rate stays as it is without "
+                "optimizer.decay_steps; give the step at which it is reached"
+            )
 
     def start(self, parameters: Mapping[str, Parameter]) -> "ActiveOptimizer":
         """Attach to the parameters of one model; raises ValueError when there are none."""
@@ -77,8 +89,14 @@ class ActiveOptimizer:
     @property
     def learning_rate(self) -> float:
         """The learning rate of the next step."""
-        warm = self.settings.warmup_steps
-        return self.settings.learning_rate * min(1.0, (self.num_steps + 1) / warm if warm else 1.0)
+        rate, warm, end = self.settings.learning_rate, self.settings.warmup_steps, self.settings.decay_steps
+        if self.num_steps < warm:
+            return rate * (self.num_steps + 1) / warm
+        if end is None:
+            return rate
+        done = min(1.0, (self.num_steps - warm) / max(1, end - warm))
+        final = self.settings.final_learning_rate
+        return final + (rate - final) * (1 + math.cos(math.pi * done)) / 2
 
     def step(self) -> Tensor:
         """Clip, update, write masters back; return the gradient norm before clipping, a detached scalar.

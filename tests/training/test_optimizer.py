@@ -183,3 +183,20 @@ def test_state_of_another_model_is_said() -> None:
         Optimizer().start(model()).load_state_dict(state | {"exp_avg.extra": torch.zeros(2)})
     with pytest.raises(ValueError, match="got no parameters"):
         Optimizer().start({})
+
+
+def test_the_learning_rate_falls_along_half_a_cosine() -> None:
+    # warm-up in 2 steps; 4 more to the end: (1 + cos(0, 45, 90, 135, 180 degrees)) / 2 of the way from .1 to .02
+    parameter, optimizer = start(learning_rate=0.1, warmup_steps=2, decay_steps=6, final_learning_rate=0.02)
+    rates = []
+    for _ in range(8):
+        rates.append(optimizer.learning_rate)
+        parameter.grad = torch.ones(3)
+        optimizer.step()
+    expected = [0.05, 0.1, 0.1, 0.02 + 0.08 * 0.853553, 0.06, 0.02 + 0.08 * 0.146447, 0.02, 0.02]
+    assert rates == pytest.approx(expected, abs=1e-7)
+
+
+def test_a_final_learning_rate_needs_a_step() -> None:
+    with pytest.raises(ValueError, match=r"optimizer\.final_learning_rate = 1e-07: .*optimizer\.decay_steps"):
+        Optimizer(final_learning_rate=1e-7)
