@@ -1,6 +1,6 @@
-"""Benchmarks whose verdicts come from a judge, by its name in a config."""
+"""Benchmarks whose verdicts come from a judge, by its name in a config or a built one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -10,7 +10,7 @@ from selfportrait import components
 from selfportrait.benchmarks.base import Row
 from selfportrait.types import Prompt, Score
 
-__all__ = ["checked", "judged"]
+__all__ = ["checked", "judged", "rows"]
 
 
 @cache
@@ -26,12 +26,21 @@ def checked(name: str, prompts: Sequence[Prompt], images: Sequence[Image.Image])
 
 def judged(name: str, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
     """Judge the pictures of each prompt; one row a picture, in order."""
+    return rows(_judge(name), prompts, images)
+
+
+def rows(
+    judge: Callable[[Sequence[Prompt], Sequence[Image.Image]], list[Score]],
+    prompts: Sequence[Prompt],
+    images: Sequence[Sequence[Image.Image]],
+) -> list[Row]:
+    """The same by a judge that is built."""
     flat = [
         (prompt, index, image)
         for prompt, several in zip(prompts, images, strict=True)
         for index, image in enumerate(several)
     ]
-    scores = checked(name, [prompt for prompt, _, _ in flat], [image for _, _, image in flat])
+    scores = judge([prompt for prompt, _, _ in flat], [image for _, _, image in flat])
     return [_row(prompt, index, score) for (prompt, index, _), score in zip(flat, scores, strict=True)]
 
 

@@ -18,8 +18,9 @@ __all__ = ["accuracy_table", "evaluate"]
 
 def evaluate(source: Source, section: Section, folder: Path) -> dict[str, Any]:
     """Return accuracies by category; `folder` goes on where it was stopped, with the same model and benchmark only."""
-    benchmark = section.build()
+    built = section.build()
     model = source.load()
+    benchmark = stages.hand_over(built, policy=model)
     settings = {"model": source.identity, "benchmark": section.resolved}
     with store.Run.open(folder, {"settings": settings}) as run:
         result: dict[str, Any] = dict(stages.evaluate(model, benchmark, run.path("evaluation")))

@@ -77,10 +77,11 @@ def self_improve(
     round ends with averaged weights. `prompts_per_part` prompts are written, drawn and judged at a time; a pair whose
     margin is below `min_margin` is counted as ambiguous.
     """
-    _check(model, weights, perturbation, densification, candidates_per_prompt)
+    check_parts(model, weights, perturbation, densification, candidates_per_prompt)
     schedule = stages.Schedule(steps, epochs, batch_size, pairs_per_forward, checkpoint_every, ema_decay)
     components = (prompts, judge, questions, perturbation, densification)
     _ready(model, seed, components)  # what the model cannot do is said before its weights load
+    benchmark = stages.hand_over(benchmark, policy=model)
     model.load()
     untouched = health.fingerprint(model.frozen())
     with summary.stage(run, "evaluate before"):
@@ -119,7 +120,7 @@ def self_improve(
     write_report(run.folder)
 
 
-def _check(
+def check_parts(
     model: object, weights: Weights, perturbation: object, densification: object, candidates_per_prompt: int | None
 ) -> None:
     """Refuse what cannot work together; raises ValueError before anything loads."""
