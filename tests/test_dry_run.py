@@ -103,7 +103,7 @@ def test_memory_by_hand() -> None:
     sizes = Sizes(
         "hand", {"all": 1100}, 100, "", 5, 2200, 200, cache_bytes=7, kept_bytes=11, once_bytes=2, decoding_bytes=40
     )
-    found = memory.needs(sizes, base.Plan(1, [], base.Batch(2, 10), base.Batch(3, 5), num_copies=1))
+    found = memory.needs(sizes, base.Plan(1, [], [base.Batch(2, 10), base.Batch(3, 2)], base.Batch(3, 5), num_copies=1))
     assert {need.what: need.bytes for need in found} == {
         "weights that stay": 2000,
         "weights that learn": 200,

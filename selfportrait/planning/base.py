@@ -6,24 +6,28 @@ loads nothing.
 """
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
-from selfportrait import stages
 from selfportrait.benchmarks.base import Benchmark
 
-__all__ = ["Batch", "Count", "Plan", "count_prompts", "find", "measuring", "plan"]
+__all__ = ["Batch", "Count", "Plan", "find", "is_written", "measuring", "plan"]
+
+
+Qualifier = Literal["", "about", "at most"]
 
 
 class Count(NamedTuple):
-    """How many of something a stage handles; `is_expected` where only the run itself will show the number."""
+    """How many of something a stage handles, and how sure that is before the run."""
 
     stage: str
     what: str
     number: int
     note: str = ""
-    is_expected: bool = False
+    qualifier: Qualifier = ""
 
 
 class Batch(NamedTuple):
@@ -37,13 +41,14 @@ class Batch(NamedTuple):
 class Plan:
     """The counts of one round, of which there are `num_rounds`, and what is in memory at once.
 
-    `num_copies` counts whole copies of the weights that learn which are held besides them, such as a reference or an
-    average; adapters that are switched off are none.
+    `generating` are the batches that go on token by token, with their keys and values. `num_copies` counts whole copies
+    of the weights that learn which are held besides them, such as a reference or an average; adapters that are switched
+    off are none.
     """
 
     num_rounds: int
     counts: Sequence[Count]
-    drawing: Batch
+    generating: Sequence[Batch]
     training: Batch
     num_copies: int = 0
 
@@ -60,16 +65,13 @@ def find(recipe: str) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Plan]:
     return made
 
 
-def count_prompts(prompts: Any, model: Any, seed: int) -> tuple[int, bool]:
-    """How many prompts a source gives, and whether that is only what it asks the model for."""
-    source = stages.hand_over(prompts, policy=model, seed=seed)
-    if hasattr(source, "num_prompts") and hasattr(source, "part"):
-        return int(source.num_prompts), True
-    return len(source()), False
+def is_written(component: Any) -> bool:
+    """Whether a component waits for the model to write or answer: what comes of it, only the run will show."""
+    return isinstance(component, partial) and "policy" in inspect.signature(component.func).parameters
 
 
-def measuring(stage: str, benchmark: Benchmark) -> Count:
+def measuring(stage: str, benchmark: Benchmark, when: str = "") -> Count:
     """The pictures of a benchmark."""
     prompts = benchmark.prompts()
     pictures = sum(len(benchmark.seeds(prompt)) for prompt in prompts)
-    return Count(stage, "pictures", pictures, f"{len(prompts):,} held-out prompts")
+    return Count(stage, "pictures", pictures, f"{len(prompts):,} held-out prompts{when and ', ' + when}")

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from selfportrait.planning.base import Batch, Count, Plan, count_prompts, measuring
+from selfportrait import stages
+from selfportrait.planning.base import Batch, Count, Plan, is_written, measuring
 from selfportrait.recipes.gpo import check_model, needs_old
 
 __all__ = ["plan"]
@@ -13,15 +14,24 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
     """Count what `settings` make of the built sections: pictures, forwards of the denoiser, updates."""
     model, loss = built["model"], built["loss"]
     check_model(model)
-    num_prompts, is_expected = count_prompts(built["prompts"], model, built["seed"])
+    source = stages.hand_over(built["prompts"], policy=model, seed=built["seed"])
+    is_expected = is_written(built["prompts"])
+    benchmark = stages.hand_over(built["benchmark"], policy=model)
+    num_prompts = source.num_prompts if is_expected else len(source())
     steps, size, updates = settings["steps"], settings["group_size"], settings["updates_per_group"]
     groups, draws = settings["prompts_per_step"], settings["timesteps_per_update"]
     rows, guided = groups * size, 2 if model.guidance_scale > 1 else 1
     old = (updates - 1) * draws * steps if needs_old(loss) else 0
     words = f"{steps:,} steps, {groups:,} prompts of {size:,} candidates each"
     counts = [
-        measuring("evaluate before", built["benchmark"]),
-        Count("prompts", "prompts", num_prompts, "gone through in a new random order each time", is_expected),
+        measuring("evaluate before", benchmark),
+        Count(
+            "prompts",
+            "prompts",
+            num_prompts,
+            "gone through in a new random order each time",
+            "about" if is_expected else "",
+        ),
         Count("candidates", "pictures", steps * rows, words),
         Count(
             "candidates",
@@ -35,9 +45,8 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
             "training", "forwards and backwards", steps * updates * draws, f"{draws} draws a step, {rows:,} rows each"
         ),
         Count("training", "forwards without gradient", old, "old log-likelihoods, for loss.guard"),
-        measuring("evaluate after", built["benchmark"]),
+        measuring("evaluate after", benchmark),
     ]
     tokens = 0 if (sizes := model.sizes()) is None else sizes.num_tokens
-    drawing = Batch(min(model.batch_size, rows) * guided, tokens)
     num_copies = 0 if settings["ema_decay"] is None else 1
-    return Plan(1, [count for count in counts if count.number], drawing, Batch(rows, tokens), num_copies)
+    return Plan(1, [count for count in counts if count.number], [], Batch(rows, tokens), num_copies)

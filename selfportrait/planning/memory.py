@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from selfportrait.models.base import Sizes
-from selfportrait.planning.base import Plan
+from selfportrait.planning.base import Batch, Plan
 
 __all__ = ["Need", "available", "needs", "peak"]
 
@@ -31,7 +31,8 @@ def needs(sizes: Sizes, plan: Plan) -> list[Need]:
     frozen, learns, count = sizes.weight_bytes - sizes.trained_bytes, sizes.trained_bytes, sizes.num_trained
     is_low = learns < 4 * count
     optimizer = count * (MOMENTS + MASTERS * is_low)
-    drawing, training = plan.drawing, plan.training
+    training = plan.training
+    longest = max(plan.generating, key=lambda batch: batch.rows * batch.tokens, default=Batch(0, 0))
     places = training.rows * training.tokens
     found = [
         Need("weights that stay", frozen, "parameters x bytes of a number"),
@@ -41,8 +42,8 @@ def needs(sizes: Sizes, plan: Plan) -> list[Need]:
         Need("optimizer", optimizer, f"two moments in float32{', a float32 copy and its gradient' if is_low else ''}"),
         Need(
             "keys and values",
-            drawing.rows * drawing.tokens * sizes.cache_bytes,
-            f"{drawing.rows:,} rows x {drawing.tokens:,} tokens x {sizes.cache_bytes:,} bytes",
+            longest.rows * longest.tokens * sizes.cache_bytes,
+            f"{longest.rows:,} rows x {longest.tokens:,} tokens x {sizes.cache_bytes:,} bytes",
             "drawing",
         ),
         Need("decoding pictures", sizes.decoding_bytes, "4 feature maps at full resolution, an estimate", "drawing"),
