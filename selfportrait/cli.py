@@ -14,7 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from selfportrait import __version__, components, config, console
+from selfportrait.cli_stage import stage
 from selfportrait.commands import describe, pairs
+from selfportrait.options import AsJson, ConfigName, Model, Overrides, RunFolder, Seed, Settings, example
 
 __all__ = ["app", "main"]
 
@@ -28,28 +30,12 @@ app = typer.Typer(
 )
 micro = typer.Typer(rich_markup_mode="rich", help="The embedded micro world: look at it, or train its model again.")
 app.add_typer(micro, name="micro")
-
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the component; may be given several times."),
-]
-Seed = Annotated[int, typer.Option(min=0, help="Every random choice follows from it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL", help="A folder, a hub id, an embedded name such as micro-sd3, or the folder of a run."
-    ),
-]
+app.add_typer(stage, name="stage")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 for a failed check, 2 for bad input, 130 for Ctrl-C."""
     return console.run(app, sys.argv[1:] if arguments is None else arguments)
-
-
-def _example(*lines: str) -> str:
-    return "\n\n".join(["[bold]Examples[/]", *(f"  selfportrait {line}" for line in lines)])
 
 
 @app.callback(invoke_without_command=True)
@@ -63,7 +49,7 @@ def _root(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "improve gpo-micro-counting --run runs/mine",
         "improve gpo-micro-counting recipe.group_size=8 optimizer.learning_rate=5e-6 --run runs/other",
         "improve my.yaml seed=1",
@@ -71,15 +57,9 @@ def _root(
     )
 )
 def improve(
-    name: Annotated[
-        str, typer.Argument(metavar="CONFIG", help="A name from `selfportrait recipes`, or the path of a YAML file.")
-    ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings to change, as section.key=value.")
-    ] = None,
-    run: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run folder; by default runs/ and the config's name.")
-    ] = None,
+    name: ConfigName,
+    overrides: Overrides = None,
+    run: RunFolder = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Build everything but the weights; show sizes, plan and memory; write nothing."),
@@ -105,7 +85,7 @@ def improve(
     command.show_result(folder)
 
 
-@app.command(epilog=_example("recipes"))
+@app.command(epilog=example("recipes"))
 def recipes() -> None:
     """List the configs that come with the package: what each reproduces, on what hardware, in what time."""
     for name in config.names():
@@ -116,7 +96,7 @@ def recipes() -> None:
             console.echo(f"  {field + ':':<10}{header.fields.get(field, '-')}")
 
 
-@app.command("components", epilog=_example("components", "components judges", "components judges ocr"))
+@app.command("components", epilog=example("components", "components judges", "components judges ocr"))
 def list_components(
     slot: Annotated[str | None, typer.Argument(metavar="SLOT", help="One of the slots, or `optimizer`.")] = None,
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="One of its components.")] = None,
@@ -149,7 +129,7 @@ def _echo_pairs(pairs: Sequence[tuple[str, str]]) -> None:
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         'sample micro-sd3 "three red circles" "a blue star" --out pictures',
         "sample runs/demo --prompts prompts.txt --count 8 --out pictures",
         'sample stabilityai/stable-diffusion-3.5-medium "a sign that reads \\"OPEN\\"" --steps 28 --set dtype=bfloat16',
@@ -183,7 +163,7 @@ def sample(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "judge --judge micro_count pictures",
         'judge --judge ocr --set score=edit --prompt "the word \\"cat\\"" one.png two.png',
         "judge --judge micro_questions pictures --json",
@@ -213,7 +193,7 @@ def judge(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "evaluate micro-sd3",
         "evaluate runs/demo --run runs/demo-check --json",
         "evaluate micro-sd3 --set prompts_per_category=20 --set model.guidance_scale=3",
@@ -253,7 +233,7 @@ def evaluate(
         console.show(command.accuracy_table(result))
 
 
-@app.command(epilog=_example("report runs/demo"))
+@app.command(epilog=example("report runs/demo"))
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, finished or not.")]) -> None:
     """Write the report of a run again: one HTML file that opens from disk."""
     from selfportrait.report import write_report
@@ -261,7 +241,7 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder o
     console.echo(str(write_report(run)))
 
 
-@app.command(epilog=_example("doctor"))
+@app.command(epilog=example("doctor"))
 def doctor() -> None:
     """Say what is installed and check in a few seconds that it works; the exit code is 1 where it does not."""
     console.silence_libraries()
@@ -271,7 +251,7 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-@micro.command(epilog=_example("micro build sd3", "micro build janus --out my-token-model --device cuda"))
+@micro.command(epilog=example("micro build sd3", "micro build janus --out my-token-model --device cuda"))
 def build(
     name: Annotated[str, typer.Argument(metavar="{sd3,sd3-text,janus}", help="Which model.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="By default runs/micro- and the name.")] = None,
@@ -293,7 +273,7 @@ def build(
     console.echo(f"model   {folder}")
 
 
-@micro.command(epilog=_example("micro examine micro-janus", "micro examine runs/ospo-micro --count 200 --json"))
+@micro.command(epilog=example("micro examine micro-janus", "micro examine runs/ospo-micro --count 200 --json"))
 def examine(
     model: Model,
     count: Annotated[int, typer.Option(min=1, help="Pictures a category, and texts a task.")] = 100,
@@ -316,7 +296,7 @@ def examine(
         console.show(command.table(found))
 
 
-@micro.command(epilog=_example("micro show", "micro show --category numeracy --count 16 --out numeracy.png"))
+@micro.command(epilog=example("micro show", "micro show --category numeracy --count 16 --out numeracy.png"))
 def show(
     category: Annotated[str | None, typer.Option(help="One category; by default each in turn.")] = None,
     count: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 12,

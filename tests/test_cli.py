@@ -24,6 +24,7 @@ from selfportrait.micro.language import parse
 from selfportrait.micro.world import Item, Scene, render
 
 COMMANDS = ["improve", "recipes", "components", "sample", "judge", "evaluate", "report", "doctor"]
+STAGES = ["prompts", "draw", "judge", "pair", "train"]
 FAST = ("--steps", "1", "--guidance", "1")
 ONE_PROMPT = ("prompts_per_category=1", 'categories=["color"]', "model.num_inference_steps=1", "model.guidance_scale=1")
 TINY_RUN = (
@@ -66,7 +67,9 @@ def put_scene(folder: Path, name: str = "a.png") -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", [*([name] for name in COMMANDS), ["micro", "build"], ["micro", "show"]], ids=" ".join
+    "command",
+    [*([name] for name in COMMANDS), ["micro", "build"], ["micro", "show"], *(["stage", name] for name in STAGES)],
+    ids=" ".join,
 )
 def test_help_has_examples(command: list[str], capsys: Capture) -> None:
     assert main([*command, "--help"]) == 0

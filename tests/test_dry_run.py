@@ -8,6 +8,7 @@ import torch
 
 from selfportrait import components, config
 from selfportrait.cli import main
+from selfportrait.micro import checkpoints
 from selfportrait.models.janus import Janus
 from selfportrait.models.sd3 import SD3
 from selfportrait.planning import base
@@ -29,8 +30,10 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", config.names())
-def test_a_shipped_config_is_planned(name: str, empty: Path, capsys: Capture) -> None:
-    assert main(["improve", name, "--dry-run"]) == 0
+def test_a_shipped_config_is_planned(name: str, tiny_janus: Path, empty: Path, capsys: Capture) -> None:
+    path = config.load(name)["model"]["path"]
+    is_here = "/" in path or path in checkpoints.names()  # one that is yet to be built is stood in for
+    assert main(["improve", name, "--dry-run", *([] if is_here else [f"model.path={tiny_janus}"])]) == 0
     out, err = capsys.readouterr()
     for part in ("Components", "Model ", "in all", "learns", "Plan", "evaluate before", "Memory", "at once"):
         assert part in out, part

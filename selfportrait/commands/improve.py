@@ -13,7 +13,16 @@ from selfportrait import console, store
 from selfportrait.config import Config
 from selfportrait.report.form import duration, percent, points
 
-__all__ = ["accuracy_cell", "accuracy_layout", "comparison", "pass_cell", "round_table", "run", "show_result"]
+__all__ = [
+    "accuracy_cell",
+    "accuracy_layout",
+    "comparison",
+    "pass_cell",
+    "remove_if_empty",
+    "round_table",
+    "run",
+    "show_result",
+]
 
 
 def run(config: Config, folder: Path) -> None:
@@ -26,7 +35,7 @@ def run(config: Config, folder: Path) -> None:
             config.recipe(run=opened, **built)
     except (ValueError, OSError):
         if is_new:
-            _remove_if_empty(folder)
+            remove_if_empty(folder)
         raise
 
 
@@ -38,7 +47,7 @@ def _opening(run: store.Run) -> str:
     return f"starting {run.folder}; Ctrl-C stops it, the same command goes on"
 
 
-def _remove_if_empty(folder: Path) -> None:
+def remove_if_empty(folder: Path) -> None:
     """Take back a run folder in which nothing but its settings was written, as where the weights cannot be read."""
     files = {path.name for path in folder.iterdir()} if folder.is_dir() else {"nothing to take back"}
     if files <= {"config.json", ".lock"}:

@@ -26,6 +26,7 @@ __all__ = [
     "Samples",
     "Sizes",
     "TokenModel",
+    "Tokenizes",
     "Turn",
     "Writes",
     "YesNo",
@@ -177,5 +178,18 @@ class Attends(Protocol):
         ...
 
 
-class TokenModel(DrawsTokens, Attends, Protocol):
+class Tokenizes(Draws, Protocol):
+    """A model that turns pictures which somebody brings into the tokens it would draw them with."""
+
+    @property
+    def picture_size(self) -> int:
+        """Pixels of a picture's side, known before the weights are there."""
+        ...
+
+    def tokenize(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """The tokens of each picture: (B, T)."""
+        ...
+
+
+class TokenModel(DrawsTokens, Attends, Tokenizes, Protocol):
     """A model that draws tokens and shows where it looked at which words."""

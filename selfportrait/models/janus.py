@@ -132,6 +132,12 @@ class Janus:
         """How many tokens a picture is."""
         return int(self.config.vq_config.num_patches**2)
 
+    @property
+    def picture_size(self) -> int:
+        """How many pixels a picture's side has."""
+        codes = self.config.vq_config
+        return int(codes.num_patches * 2 ** (len(codes.channel_multiplier) - 1))
+
     # Drawing
 
     def encode(self, prompts: Sequence[str]) -> EncodedTokens:
@@ -193,8 +199,7 @@ class Janus:
         transformers' own look-up compares lengths too, and finds others where the stored codes have not length 1.
         A picture that was drawn keeps its sampled tokens; decoding and encoding it again does not return them.
         """
-        model = self.model.model.vqmodel
-        side = self.config.vq_config.num_patches * 2 ** (len(self.config.vq_config.channel_multiplier) - 1)
+        model, side = self.model.model.vqmodel, self.picture_size
         codes = F.normalize(model.quantize.embedding.weight.float(), dim=-1)  # (V, E)
         tokens = []
         for part in _tokens.chunks(len(images), DECODED_AT_ONCE):

@@ -3,25 +3,18 @@
 Read this to learn which columns are read and what is refused.
 """
 
-import csv
 import hashlib
-import json
 import logging
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from selfportrait import rows
 from selfportrait.types import Prompt
 
 __all__ = ["File"]
 
 _TEXT_COLUMNS = ("text", "prompt", "caption")
 _log = logging.getLogger(__name__)
-
-Row = tuple[int, dict[str, Any]]  # the line or row it stands on, from 1, and its columns
 
 
 class File:
@@ -41,12 +34,12 @@ class File:
 def _prompts(path: Path, category: str) -> list[Prompt]:
     if not path.is_file():
         raise FileNotFoundError(f"The prompts file {path} does not exist or is not a file: give prompts.path a file")
-    if path.suffix not in _READERS:
-        raise ValueError(f"The prompts file {path} is of no known kind: expected {', '.join(_READERS)}")
+    if path.suffix not in rows.KINDS:
+        raise ValueError(f"The prompts file {path} is of no known kind: expected {', '.join(rows.KINDS)}")
     prompts: dict[str, Prompt] = {}
     num_rows = 0
     ids: dict[str, str] = {}
-    for number, row in _READERS[path.suffix](path):
+    for number, row in rows.read(path, (*_TEXT_COLUMNS, "id", "category")):
         num_rows += 1
         prompt = _prompt(path, number, row, category)
         if prompt.text in prompts:
@@ -74,68 +67,3 @@ def _prompt(path: Path, number: int, row: dict[str, Any], category: str) -> Prom
     own_id, own_category = row.get("id"), row.get("category")
     id = hashlib.sha1(text.encode()).hexdigest() if own_id in (None, "") else str(own_id)
     return Prompt(id=id, text=text, category=str(own_category or category))
-
-
-def _text_rows(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(_lines(path), start=1):
-        yield number, {"text": line}
-
-
-def _jsonl_rows(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            yield number, {"text": ""}
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number} is not JSON ({error}): expected an object a line") from error
-        if not isinstance(row, dict):
-            raise ValueError(f'{path}, line {number} is not a JSON object: expected such as {{"text": "a red circle"}}')
-        yield number, row
-
-
-def _csv_rows(path: Path) -> Iterator[Row]:
-    reader = csv.reader((f"{line}\n" for line in _lines(path)), strict=True)
-    try:
-        header = next(reader, [])
-        for cells in reader:
-            if cells and len(cells) != len(header):
-                raise ValueError(
-                    f"{path}, line {reader.line_num} has {len(cells)} columns, expected {len(header)}: "
-                    "put texts that hold commas in double quotes"
-                )
-            yield reader.line_num, dict(zip(header, cells, strict=True)) if cells else {"text": ""}
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num} is not CSV ({error})") from error
-
-
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    with path.open("rb") as file:
-        try:
-            parquet = pq.ParquetFile(file)
-            known = [name for name in (*_TEXT_COLUMNS, "id", "category") if name in parquet.schema_arrow.names]
-            rows = parquet.read(known or None).to_pylist()
-        except (pa.ArrowException, OSError) as error:
-            raise ValueError(
-                f"{path} is not a Parquet file that can be read: {' '.join(str(error).split())}"
-            ) from error
-    yield from enumerate(rows, start=1)
-
-
-def _lines(path: Path) -> list[str]:
-    """Return a text file's lines without the empty ones at its end."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"The prompts file {path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
-    stripped = text.rstrip()
-    return stripped.split("\n") if stripped else []
-
-
-_READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
-    ".txt": _text_rows,
-    ".jsonl": _jsonl_rows,
-    ".csv": _csv_rows,
-    ".parquet": _parquet_rows,
-}

@@ -15,8 +15,8 @@ Every stage writes a table into the round's folder and goes on where it was cut 
 sampled, never a picture that was encoded again.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -77,47 +77,146 @@ def self_improve(
     round ends with averaged weights. `prompts_per_part` prompts are written, drawn and judged at a time; a pair whose
     margin is below `min_margin` is counted as ambiguous.
     """
-    check_parts(model, weights, perturbation, densification, candidates_per_prompt)
     schedule = stages.Schedule(steps, epochs, batch_size, pairs_per_forward, checkpoint_every, ema_decay)
-    components = (prompts, judge, questions, perturbation, densification)
-    _ready(model, seed, components)  # what the model cannot do is said before its weights load
-    benchmark = stages.hand_over(benchmark, policy=model)
+    team = Team(
+        model, prompts, judge, selection, weights, loss, optimizer, benchmark, questions, perturbation, densification
+    )
+    numbers = Numbers(schedule, candidates_per_prompt, prompts_per_part, max_missing, min_margin, min_pairs)
+    check(team, numbers, seed)  # what the model cannot do is said before its weights load
     model.load()
     untouched = health.fingerprint(model.frozen())
+    benchmark = stages.hand_over(benchmark, policy=model)
     with summary.stage(run, "evaluate before"):
         before = stages.Round(run.path("round-0")).evaluation("before")
         stages.evaluate(model, benchmark, before, label="measuring the base model")
 
     for index in range(rounds):
-        at, own_seed = stages.Round(run.path(f"round-{index}")), derive(seed, index)
-        source, judging, *others = _ready(model, own_seed, components)
-        with summary.stage(run, "write"):
-            written = stages.base_prompts(source, at.written)
-            fits, held_out = stages.can_draw(model), benchmark.is_held_out
-            stages.write_prompts(written, at.prompts, stages.Writers(*others), held_out, fits, prompts_per_part)
-        with summary.stage(run, "sample"):
-            count = candidates_per_prompt or CANDIDATES
-            stages.draw_candidates(model, at.prompts, at.candidates, seed=seed, round_index=index, count=count)
-        with summary.stage(run, "judge"):
-            stages.score_candidates(judging, at.prompts, at.candidates, at.scores, max_missing=max_missing)
-        with summary.stage(run, "calibrate"):
-            warning = _calibrate(judging, at, benchmark, own_seed)
-        with summary.stage(run, "pair"):
-            tables = (at.prompts, at.candidates, at.scores)
-            stages.select_pairs(selection, *tables, at.preferences, own_seed, min_margin, benchmark.check)
-        if needs_maps(weights):
-            with summary.stage(run, "mask"):
-                stages.make_masks(model, weights, at.preferences, at.candidates, at.masks)
-        stages.check_pairs(stages.write_yield(at), min_pairs, warning)
-        pairs = stages.read_pairs(at.preferences, at.candidates, at.masks, weights)
-        stages.train_on_pairs(model, pairs, loss, optimizer, at.training, schedule, own_seed)
+        now = Round(team, numbers, run, seed, index)
+        now.write()
+        now.sample()
+        now.judge()
+        now.pair()
+        now.train()
         with summary.stage(run, "evaluate after"):
-            stages.evaluate(model, benchmark, at.evaluation("after"), label=f"measuring round {index}")
+            stages.evaluate(model, benchmark, now.at.evaluation("after"), label=f"measuring round {index}")
 
     health.check_unchanged(untouched, model.frozen())
     model.save(run.path("model"))
     summary.write(run, rounds)
     write_report(run.folder)
+
+
+class Team(NamedTuple):
+    """What a config built, by its sections."""
+
+    model: TokenModel
+    prompts: PromptSource | WrittenPrompts
+    judge: stages.Judge
+    selection: PairSelection
+    weights: Weights
+    loss: PairLoss
+    optimizer: Optimizer
+    benchmark: Benchmark
+    questions: QuestionSource | None = None
+    perturbation: Perturbation | None = None
+    densification: Densification | None = None
+
+
+class Numbers(NamedTuple):
+    """The recipe's settings, as its stages need them."""
+
+    schedule: stages.Schedule
+    candidates_per_prompt: int | None
+    prompts_per_part: int
+    max_missing: float
+    min_margin: float
+    min_pairs: int
+
+
+class Round:
+    """One round of a run, stage by stage: each goes from one table to the next, and on where it was cut off.
+
+    A stage is skipped where its table was given, or one after it. The model comes as the last round left it.
+    """
+
+    def __init__(self, team: Team, numbers: Numbers, run: store.Run, seed: int, index: int) -> None:
+        self.numbers, self.run, self.run_seed, self.index = numbers, run, seed, index
+        self.seed = derive(seed, index)
+        self.team, self.at = ready(team, self.seed), stages.Round(run.path(f"round-{index}"))
+
+    def write(self, prompts: PromptSource | WrittenPrompts | None = None) -> None:
+        """Write prompts/: base prompts, of the config's source or another, and all that is written about them."""
+        if prompts is None and self.at.is_given("prompts"):
+            return
+        team = self.team
+        with summary.stage(self.run, "write"):
+            written = stages.base_prompts(prompts or team.prompts, self.at.written)
+            writers = stages.Writers(team.questions, team.perturbation, team.densification)
+            stages.write_prompts(written, self.at.prompts, writers, *self._limits())
+
+    def take(self, pictures: Sequence[stages.GivenPicture]) -> None:
+        """Write prompts/ and candidates/ of pictures that somebody brings, and scores/ where they have any."""
+        questions = stages.Writers(self.team.questions)
+        stages.give_pictures(self.team.model, self.at, pictures, questions, *self._limits())
+
+    def _limits(self) -> tuple[Callable[[str], bool], Callable[[str], bool], int]:
+        """Which prompts are held out, which fit, and how many stand in a part."""
+        return self.team.benchmark.is_held_out, stages.can_draw(self.team.model), self.numbers.prompts_per_part
+
+    def sample(self) -> None:
+        """Draw candidates/ from prompts/."""
+        if self.at.is_given("candidates"):
+            return
+        count = self.numbers.candidates_per_prompt or CANDIDATES
+        with summary.stage(self.run, "sample"):
+            tables = (self.at.prompts, self.at.candidates)
+            stages.draw_candidates(self.team.model, *tables, seed=self.run_seed, round_index=self.index, count=count)
+
+    def judge(self) -> None:
+        """Make scores/ of candidates/, and ask a self-judge where the answer is known: calibration.json."""
+        if self.at.is_given("scores"):
+            return
+        at, judge, missing = self.at, self.team.judge, self.numbers.max_missing
+        with summary.stage(self.run, "judge"):
+            stages.score_candidates(judge, at.prompts, at.candidates, at.scores, max_missing=missing)
+        policy = getattr(judge, "policy", None)
+        if policy is not None:  # another judge than the model has nothing to be calibrated
+            with summary.stage(self.run, "calibrate"):
+                tables, check = (at.prompts, at.candidates, at.calibration), self.team.benchmark.check
+                stages.calibrate_judge(policy, *tables, seed=self.seed, check=check)
+
+    def pair(self) -> None:
+        """Make preferences/ of scores/, masks/ where the weights need them, and count all that was lost: yield.json."""
+        at, team = self.at, self.team
+        if not at.is_given("preferences"):
+            with summary.stage(self.run, "pair"):
+                tables, margin = (at.prompts, at.candidates, at.scores, at.preferences), self.numbers.min_margin
+                stages.select_pairs(team.selection, *tables, self.seed, margin, team.benchmark.check)
+        if needs_maps(team.weights):
+            with summary.stage(self.run, "mask"):
+                stages.make_masks(team.model, team.weights, at.preferences, at.candidates, at.masks)
+        stages.check_pairs(stages.write_yield(at), self.numbers.min_pairs, stages.read_warning(at.calibration))
+
+    def train(self) -> None:
+        """Train the model on preferences/; one that was trained on them only takes up what it came to."""
+        at, team = self.at, self.team
+        pairs = stages.read_pairs(at.preferences, at.candidates, at.masks, team.weights)
+        stages.train_on_pairs(
+            team.model, pairs, team.loss, team.optimizer, at.training, self.numbers.schedule, self.seed
+        )
+
+
+def ready(team: Team, seed: int) -> Team:
+    """The same with the policy and a seed for those that wait for them; raises ValueError for what the policy lacks."""
+    waiting = ("prompts", "judge", "benchmark", "questions", "perturbation", "densification")
+    given = {"policy": team.model, "seed": seed}
+    return team._replace(**{name: stages.hand_over(getattr(team, name), **given) for name in waiting})
+
+
+def check(team: Team, numbers: Numbers, seed: int) -> None:
+    """Refuse what cannot work; raises ValueError before anything loads."""
+    check_parts(team.model, team.weights, team.perturbation, team.densification, numbers.candidates_per_prompt)
+    ready(team, seed)
 
 
 def check_parts(
@@ -144,16 +243,3 @@ def check_parts(
             f"recipe.candidates_per_prompt = {candidates_per_prompt}: with a perturbation a candidate and a hard "
             "negative are drawn for each slot of a prompt; leave it out"
         )
-
-
-def _ready(model: TokenModel, seed: int, components: Sequence[Any]) -> list[Any]:
-    """Components that wait for the policy and a seed get both."""
-    return [stages.hand_over(component, policy=model, seed=seed) for component in components]
-
-
-def _calibrate(judge: Any, at: stages.Round, benchmark: Benchmark, seed: int) -> str | None:
-    """Ask a self-judge where the answer is known; another judge has nothing to be calibrated."""
-    policy = getattr(judge, "policy", None)
-    if policy is None:
-        return None
-    return stages.calibrate_judge(policy, at.prompts, at.candidates, at.calibration, seed=seed, check=benchmark.check)

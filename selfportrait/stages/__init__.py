@@ -4,7 +4,7 @@ Each goes from one table to the next and writes nothing else, so it can be run a
 """
 
 from selfportrait.stages._handing import hand_over
-from selfportrait.stages.calibration import calibrate_judge
+from selfportrait.stages.calibration import calibrate_judge, read_warning
 from selfportrait.stages.candidates import (
     candidate_id,
     draw_candidates,
@@ -14,6 +14,8 @@ from selfportrait.stages.candidates import (
     save_candidates,
 )
 from selfportrait.stages.evaluation import evaluate, verdicts
+from selfportrait.stages.given import GivenPair, GivenPicture, Picture, check_given_pairs, check_given_pictures
+from selfportrait.stages.giving import give_pairs, give_pictures, give_scores, giving
 from selfportrait.stages.masks import make_masks
 from selfportrait.stages.pair_training import Pairs, Schedule, read_pairs, train_on_pairs
 from selfportrait.stages.preferences import pair_rows, preference_rows, select_pairs
@@ -23,8 +25,11 @@ from selfportrait.stages.scores import Judge, check_missing, read_scores, save_s
 from selfportrait.stages.yields import check_pairs, write_yield
 
 __all__ = [
+    "GivenPair",
+    "GivenPicture",
     "Judge",
     "Pairs",
+    "Picture",
     "Round",
     "Schedule",
     "Writers",
@@ -32,11 +37,17 @@ __all__ = [
     "calibrate_judge",
     "can_draw",
     "candidate_id",
+    "check_given_pairs",
+    "check_given_pictures",
     "check_missing",
     "check_pairs",
     "draw_candidates",
     "drawings",
     "evaluate",
+    "give_pairs",
+    "give_pictures",
+    "give_scores",
+    "giving",
     "hand_over",
     "is_hard_negative",
     "make_masks",
@@ -46,6 +57,7 @@ __all__ = [
     "read_pairs",
     "read_prompts",
     "read_scores",
+    "read_warning",
     "sample_candidates",
     "save_candidates",
     "save_scores",

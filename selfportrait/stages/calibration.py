@@ -18,7 +18,7 @@ from selfportrait.stages.candidates import is_hard_negative
 from selfportrait.stages.prompts import read_prompts
 from selfportrait.types import Prompt, Score
 
-__all__ = ["calibrate_judge"]
+__all__ = ["calibrate_judge", "read_warning"]
 
 PICTURES = 100  # enough to tell 60 % from chance
 log = logging.getLogger(__name__)
@@ -32,21 +32,25 @@ def calibrate_judge(
     *,
     seed: int,
     check: Callable[[Sequence[Prompt], Sequence[Image.Image]], list[Score]],
-) -> str | None:
-    """Ask the policy about one candidate each of some prompts, write what came of it, return its warning.
+) -> None:
+    """Ask the policy about one candidate each of some prompts, and write what came of it, with a warning if need be.
 
     `check` judges the same pictures exactly where it can. Nothing is asked and written where there are no two prompts.
     """
     if not file.exists():
         shown = _some(read_prompts(prompts), candidates, seed)
         if len({prompt.text for prompt, _ in shown}) < 2:
-            return None
+            return
         several, pictures = [prompt for prompt, _ in shown], [picture for _, picture in shown]
         found = calibrate(policy, several, pictures, seed=seed, exact=check(several, pictures))
         store.write_json(file, found.as_json())
         if found.warning:
             log.warning("%s", found.warning)
-    warning: str | None = store.read_json(file)["warning"]
+
+
+def read_warning(file: Path) -> str | None:
+    """What a calibration warns of; None where it does not, and where there was none."""
+    warning: str | None = store.read_json(file)["warning"] if file.exists() else None
     return warning
 
 

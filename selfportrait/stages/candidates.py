@@ -53,13 +53,16 @@ def sample_candidates(
 
 @dataclass(frozen=True)
 class Drawing:
-    """One candidate to draw: the base prompt whose questions it is asked, and the text and seed it is drawn from."""
+    """One candidate to draw: the base prompt whose questions it is asked, and the text and seed it is drawn from.
+
+    A picture that was brought has no seed.
+    """
 
     id: str
     prompt_id: str
     index: int
     text: str
-    seed: int
+    seed: int | None
 
 
 def drawings(prompts: Sequence[Prompt], *, seed: int, round_index: int, count: int) -> list[Drawing]:
@@ -106,7 +109,9 @@ def draw_candidates(model: Draws, prompts: Path, folder: Path, *, seed: int, rou
 
 
 def _drawn(model: Draws, planned: Sequence[Drawing]) -> list[dict[str, Any]]:
-    samples = model.sample(model.encode([one.text for one in planned]), [one.seed for one in planned])
+    samples = model.sample(
+        model.encode([one.text for one in planned]), [one.seed for one in planned if one.seed is not None]
+    )
     return candidate_rows(planned, samples)
 
 

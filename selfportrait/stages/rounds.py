@@ -1,9 +1,13 @@
-"""Where the tables of a round are. Read this for the layout of a round's folder."""
+"""Where the tables of a round are, and which of them were given. Read this for the layout of a round's folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Round"]
+from selfportrait import store
+
+__all__ = ["TABLES", "Round"]
+
+TABLES = ("prompts", "candidates", "scores", "preferences")  # each is made of the ones before it
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,26 @@ class Round:
     def training(self) -> Path:
         """Metrics and checkpoints."""
         return self.folder / "training"
+
+    @property
+    def given(self) -> Path:
+        """The file that says which table was given, and from where; there only where one was."""
+        return self.folder / "given.json"
+
+    def is_given(self, table: str) -> bool:
+        """Whether a table, or one that is made of it, was given: then nothing makes it.
+
+        Raises ValueError where it was not given to the end.
+        """
+        if not self.given.exists():
+            return False
+        found = store.read_json(self.given)
+        if not found["is_complete"]:
+            raise ValueError(
+                f"{self.folder} holds a part of {found['table']} from {found['from']}: run the command again that gave "
+                "them"
+            )
+        return TABLES.index(table) <= TABLES.index(found["table"])
 
     def evaluation(self, when: str) -> Path:
         """The benchmark's pictures and verdicts, before or after training."""
