@@ -225,7 +225,7 @@ def questions_about(own: Claim, found: list[Detection], background: str, rng: ra
     """Questions with their true answers: each kind as often as it comes, in each kind yes as often as no."""
     pool = _pool(own, found, background, rng)
     kinds = list(pool)
-    pairs = []
+    pairs: list[tuple[str, bool]] = []
     while len(pairs) < QUESTIONS:
         by_answer = pool[rng.choice(kinds)]
         answer = rng.random() < 0.5

@@ -136,5 +136,6 @@ def new_model(processor: JanusProcessor, tokenizer: JanusVQVAE, *, seed: int) ->
 def save(model: JanusForConditionalGeneration, processor: JanusProcessor, folder: Path) -> None:
     """Save model and processor as transformers lays them out, the weights in half precision."""
     model.generation_config.generation_kwargs = {"boi_token_id": processor.tokenizer.boi_token_id}
+    model.generation_config._from_model_config = False  # or transformers makes it again from the model's, without those
     model.eval().half().save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -25,8 +25,8 @@ from selfportrait.training import checkpoint
 
 __all__ = ["build"]
 
-TOKENIZER_STEPS, STEPS = 3_400, 5_600
-RESTART = 5 / 7  # share of the updates after which the learning rate rises once more
+TOKENIZER_STEPS, STEPS = 3_400, 5_000
+RESTART = 0.8  # share of the updates after which the learning rate rises once more
 DRAWINGS, LOOKS, TEXTS = 48_000, 16_000, 16_000
 OWN_FROM = 0.6  # share of the updates before the restart after which it looks at pictures of its own, too
 OWN_PICTURES, LATER_OWN_PICTURES = 3_000, 6_000  # drawn by the model at that update, and at the restart

@@ -4,6 +4,7 @@ Read this for how many questions share a picture: they follow it side by side, e
 as `models/janus.py` asks them.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -92,11 +93,12 @@ class UnifiedTrainer:
             optimizer.param_groups[0]["lr"] = rate * self._share(index)
             optimizer.zero_grad()
         losses: dict[str, Tensor] = {}
-        for part in (
+        parts: tuple[Callable[[], dict[str, Tensor]], ...] = (
             lambda: self._draw(drawings, generator),
             lambda: self._look(looks, generator),
             lambda: self._write(texts, generator),
-        ):
+        )
+        for part in parts:
             with torch.autocast(self.device, torch.bfloat16):
                 found = part()
             torch.stack(list(found.values())).sum().backward()
