@@ -42,7 +42,9 @@ def test_unknown_names_get_the_nearest(slot: str, name: str, sentence: str) -> N
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "selfportrait.prompts.file", raising=False)
+    for module in ("selfportrait.prompts.file", "selfportrait.rows"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.delattr("selfportrait.rows", raising=False)  # where `from selfportrait import rows` looks first
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ValueError, match=r"pip install 'selfportrait\[file\]'"):
         components.find("prompts", "file")

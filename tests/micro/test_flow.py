@@ -70,7 +70,7 @@ def test_a_new_pipeline_repeats_from_its_seed() -> None:
 
 
 def test_an_unknown_pipeline_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no micro pipeline 'sd4' to build; choose sd3 or sd3-text"):
+    with pytest.raises(ValueError, match="no micro model 'sd4' to build; choose sd3, sd3-text or janus"):
         build.build("sd4", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
