@@ -18,10 +18,10 @@ from transformers import JanusVQVAE
 
 from selfportrait.asking.perturb import Edit
 from selfportrait.asking.questions import whole_question
-from selfportrait.micro import rewriting
+from selfportrait.micro import eyes, rewriting
 from selfportrait.micro.autoencoder import pixels_of
 from selfportrait.micro.detect import background_of, detect, verify
-from selfportrait.micro.language import NUMBERS, Claim, checks, say
+from selfportrait.micro.language import NUMBERS, PLACES, RELATIONS, Check, Claim, Phrase, checks, say
 from selfportrait.micro.logic import truth
 from selfportrait.micro.picture_tokenizer import GRID, decode, tokens_of
 from selfportrait.micro.scenes import SHAPE_CATEGORIES, claim, is_held_out, lay_out
@@ -50,6 +50,7 @@ CATEGORIES = {"color": 1.0, "shape": 1.0, "spatial": 2.0, "numeracy": 2.0, "comp
 DETAILED = 0.2  # share of the captions that are detailed versions of others
 OVERLOOKED = 0.3  # share of the counting captions that say one fewer than there is
 QUESTIONS = 12  # about a picture
+ASKED_KINDS = 3  # kinds of shapes that are there, and pairs of them, to ask about
 WHAT_IS_THERE = "What is there?"  # answered by naming everything: it teaches to look, and nobody asks it later
 LONGEST_PROMPT, LONGEST_QUESTION, LONGEST_TEXT, LONGEST_LIST = 40, 40, 112, 72  # tokens
 ENCODED_AT_ONCE = 25  # pictures; full-resolution activations of more leave a CPU's cache
@@ -75,7 +76,7 @@ class Looks(NamedTuple):
     """Pictures (N, H, W, 3) in bytes with Q questions each: ids (N, Q, L) padded on the right, lengths, the answers.
 
     `lists` (N, M) are the ids of question and answer that name everything in a picture, from `list_starts` on the
-    answer; `list_lengths` counts both.
+    answer; `list_lengths` counts both. `cells` (N, 3, G, G) are colour, shape and size in each cell.
     """
 
     pictures: Tensor
@@ -85,6 +86,7 @@ class Looks(NamedTuple):
     lists: Tensor
     list_starts: Tensor
     list_lengths: Tensor
+    cells: Tensor
 
 
 class Texts(NamedTuple):
@@ -177,7 +179,7 @@ def looks(
 ) -> Looks:
     """Ask about pictures; the truth is that of their scenes, or what the exact detector finds in them."""
     rng = random.Random(f"looks-{seed}")
-    asked, answers, lists, starts = [], [], [], []
+    asked, answers, lists, starts, cells = [], [], [], [], []
     for index, own in enumerate(claims):
         if scenes is None:
             image = Image.fromarray(np.asarray(pictures[index]))
@@ -191,6 +193,7 @@ def looks(
         named = words.tokenizer(f" {describe(found, background)}", add_special_tokens=False)["input_ids"]
         lists.append([*question, *named, words.end][:LONGEST_LIST])
         starts.append(len(question))
+        cells.append(eyes.cells(found))
         on_step(1)
     flat = list(chain.from_iterable(asked))
     return Looks(
@@ -201,6 +204,7 @@ def looks(
         _padded(lists, LONGEST_LIST, words.pad),
         torch.tensor(starts),
         _lengths(lists),
+        torch.stack(cells),
     )
 
 
@@ -248,12 +252,31 @@ def _pool(own: Claim, found: list[Detection], background: str, rng: random.Rando
         for check, verdict in zip(asked, verdicts, strict=True):
             add(check.kind, check.text, verdict)
         add("whole", whole_question(say(one)), all(verdicts))
+    for check in _about(found, rng):
+        add(check.kind, check.text, verify(check, found, background))
     for number in NUMBERS:  # the number of shapes, near the right one
         total = NUMBERS.index(number) + 1
         if abs(total - len(found)) < 3:
             noun = "is there exactly one shape?" if total == 1 else f"are there exactly {number} shapes?"
             add("total", noun.capitalize(), total == len(found))
     return {kind: answers for kind, answers in pool.items() if answers[True] and answers[False]} or pool
+
+
+def _about(found: Sequence[Detection], rng: random.Random) -> Iterator[Check]:
+    """Checks of shapes that are there: how many of a kind, where one is, how two stand; true ones and others."""
+    kinds = list(dict.fromkeys((one.attributes["colour"], one.attributes["shape"]) for one in found))
+    for colour, shape in rng.sample(kinds, min(len(kinds), ASKED_KINDS)):
+        one = Phrase(1, shape, colour)
+        count = sum(other.attributes["colour"] == colour and other.attributes["shape"] == shape for other in found)
+        for number in (count - 1, count, count, count + 1):
+            if 0 < number <= len(NUMBERS):
+                yield from checks(Claim((replace(one, count=number, is_counted=True),)))
+        for place in PLACES:
+            yield checks(Claim((one,), place=place))[-1]
+    for _ in range(ASKED_KINDS if len(kinds) > 1 else 0):
+        pair = tuple(Phrase(1, shape, colour) for colour, shape in rng.sample(kinds, 2))
+        for relation in RELATIONS:
+            yield checks(Claim(pair, relation=relation))[-1]
 
 
 def _versions(own: Claim, rng: random.Random) -> Iterator[Claim]:

@@ -1,10 +1,13 @@
-"""`selfportrait micro build janus`: the picture tokenizer, the lessons, then the model, each going on where it stopped.
+"""`selfportrait micro build janus`: the picture tokenizer, the lessons, the model, and the model with its eyes open.
 
-Read this for the order and the sizes.
+Each goes on where it stopped. Read this for the order and the sizes. The model that comes first draws and writes, and
+does not see where things stand; it draws the pictures on which it learns that.
 """
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,9 +17,10 @@ from torch import Tensor
 from transformers import JanusForConditionalGeneration, JanusProcessor, JanusVQVAE
 
 from selfportrait import progress, store
-from selfportrait.micro import lessons, picture_tokenizer, unified
+from selfportrait.micro import eyes, lessons, picture_tokenizer, unified
+from selfportrait.micro.language import Claim
 from selfportrait.micro.lessons import Drawings, Looks, Texts
-from selfportrait.micro.unified_training import UnifiedTrainer
+from selfportrait.micro.unified_training import LEARNING_RATE, MUON_LEARNING_RATE, Batch, UnifiedTrainer
 from selfportrait.models._janus_words import Words
 from selfportrait.models._tokens import chunks
 from selfportrait.models.janus import Janus
@@ -30,8 +34,20 @@ RESTART = 0.8  # share of the updates after which the learning rate rises once m
 DRAWINGS, LOOKS, TEXTS = 48_000, 16_000, 16_000
 OWN_FROM = 0.6  # share of the updates before the restart after which it looks at pictures of its own, too
 OWN_PICTURES, LATER_OWN_PICTURES = 3_000, 6_000  # drawn by the model at that update, and at the restart
-CHECKPOINT_EVERY = 250
+LAST_STEPS, LAST_RATE = 700, 0.6  # updates, and their learning rate against that of the first ones
+LAST_OWN_PICTURES = 8_000  # drawn by the model that comes first
+LAST_BATCH = Batch(24, 32, 8, 8)
+LAST_OWN_SEED = 1_000  # of the scenes that these are to show
+CHECKPOINT_EVERY = 100
 GUIDANCE = 2.0
+
+
+class Taught(NamedTuple):
+    """What an update may learn from."""
+
+    drawn: Drawings
+    seen: Looks
+    written: Texts
 
 
 def build(
@@ -39,9 +55,10 @@ def build(
     *,
     steps: int = STEPS,
     tokenizer_steps: int = TOKENIZER_STEPS,
+    last_steps: int = LAST_STEPS,
     drawings: int = DRAWINGS,
     looks: int = LOOKS,
-    own_pictures: tuple[int, int] = (OWN_PICTURES, LATER_OWN_PICTURES),
+    own_pictures: tuple[int, int, int] = (OWN_PICTURES, LATER_OWN_PICTURES, LAST_OWN_PICTURES),
     seed: int = 0,
     device: str = "cpu",
 ) -> Path:
@@ -50,15 +67,28 @@ def build(
     tokenizer = _picture_tokenizer(work, tokenizer_steps, seed, device)
     processor = unified.new_processor()
     words = Words(processor, unified.CONTEXT)
-    drawn, seen, written = _lessons(work, words, tokenizer, drawings, looks, seed, device)
-    model = unified.new_model(processor, tokenizer, seed=seed)
-    restart = round(RESTART * steps)
-    trainer = UnifiedTrainer(model, words, steps=steps, restart=restart, seed=seed, device=device)
-    looked_at, begins = seen, (int(OWN_FROM * restart), restart)
-    for begin, count in zip(begins, own_pictures, strict=True):
-        _train(trainer, work, begin, drawn, looked_at, written)
-        looked_at = _mixed(seen, _own_looks(trainer, processor, words, work, count, begin, seed))
-    _train(trainer, work, steps, drawn, looked_at, written)
+    taught = _lessons(work, words, tokenizer, drawings, looks, seed, device)
+    first = work / "first"
+    if not (first / "config.json").is_file():
+        model = unified.new_model(processor, tokenizer, seed=seed)
+        restart = round(RESTART * steps)
+        trainer = UnifiedTrainer(model, words, steps=steps, restart=restart, seed=seed, device=device)
+        _train_first(trainer, processor, words, work, taught, own_pictures[:2], seed)
+        _save_averaged(trainer, processor, first)
+    model = JanusForConditionalGeneration.from_pretrained(first, dtype=torch.float32, use_safetensors=True)
+    asked = _last_looks(first, words, work, own_pictures[2], seed, device)
+    trainer = UnifiedTrainer(
+        model,
+        words,
+        steps=last_steps,
+        batch=LAST_BATCH,
+        heads=eyes.new_heads(unified.WIDTH, seed=seed),
+        learning_rate=LAST_RATE * LEARNING_RATE,
+        muon_learning_rate=LAST_RATE * MUON_LEARNING_RATE,
+        seed=seed + 1,
+        device=device,
+    )
+    _train(trainer, work / "last", last_steps, taught._replace(seen=_mixed(taught.seen, asked)))
     trainer.use_ema()
     unified.save(model, processor, out)
     return out
@@ -84,7 +114,7 @@ def _picture_tokenizer(work: Path, steps: int, seed: int, device: str) -> JanusV
 
 def _lessons(
     work: Path, words: Words, tokenizer: JanusVQVAE, drawings: int, looks: int, seed: int, device: str
-) -> tuple[Drawings, Looks, Texts]:
+) -> Taught:
     """Everything that is learnt before the model has drawn anything itself."""
     scenes = lessons.draw_scenes(drawings, seed)
 
@@ -101,7 +131,25 @@ def _lessons(
             return lessons.looks(pictures, claims, words, scenes=truth, seed=seed, on_step=advance)._asdict()
 
     seen = Looks(**_cached(work / f"looks-{looks}.safetensors", ask))
-    return drawn, seen, lessons.texts(TEXTS, words, seed=seed)
+    return Taught(drawn, seen, lessons.texts(TEXTS, words, seed=seed))
+
+
+def _train_first(
+    trainer: UnifiedTrainer,
+    processor: JanusProcessor,
+    words: Words,
+    work: Path,
+    taught: Taught,
+    own_pictures: Sequence[int],
+    seed: int,
+) -> None:
+    """All updates of the model that comes first; twice on the way it is asked about pictures of its own."""
+    truth, begins = taught.seen, (int(OWN_FROM * trainer.restart), trainer.restart)
+    for begin, count in zip(begins, own_pictures, strict=True):
+        _train(trainer, work, begin, taught)
+        own = _own_looks(trainer, processor, words, work, count, begin, seed)
+        taught = taught._replace(seen=_mixed(truth, own))
+    _train(trainer, work, trainer.steps, taught)
 
 
 def _own_looks(
@@ -111,18 +159,40 @@ def _own_looks(
 
     def ask() -> dict[str, Tensor]:
         scenes = lessons.draw_scenes(count, derive(seed, "own pictures", step))
-        _save_half_trained(trainer, processor, work / "half-trained")
+        _save_averaged(trainer, processor, work / "half-trained")
         pictures = _draw(scenes.captions, work / "half-trained", trainer.device, seed)
-        with progress.bar("asking about its own pictures", total=count) as advance:
-            return lessons.looks(pictures, scenes.claims, words, seed=seed + step, on_step=advance)._asdict()
+        return _asked(pictures, scenes.claims, words, seed + step)
 
     return Looks(**_cached(work / f"own-looks-{step}-{count}.safetensors", ask))
 
 
-def _save_half_trained(trainer: UnifiedTrainer, processor: JanusProcessor, folder: Path) -> None:
+def _asked(pictures: Tensor, claims: Sequence[Claim], words: Words, seed: int) -> dict[str, Tensor]:
+    with progress.bar("asking about its own pictures", total=len(pictures)) as advance:
+        return lessons.looks(pictures, claims, words, seed=seed, on_step=advance)._asdict()
+
+
+def _last_looks(first: Path, words: Words, work: Path, count: int, seed: int, device: str) -> Looks:
+    """Questions about pictures that the model which comes first draws."""
+    scenes = lessons.draw_scenes(count, seed + LAST_OWN_SEED)
+
+    def draw() -> dict[str, Tensor]:
+        return {"pictures": _draw(scenes.captions, first, device, seed + LAST_OWN_SEED)}
+
+    def ask() -> dict[str, Tensor]:
+        return _asked(pictures, scenes.claims, words, seed + 1)
+
+    pictures = _cached(work / f"own-pictures-{count}.safetensors", draw)["pictures"]
+    return Looks(**_cached(work / f"own-looks-last-{count}.safetensors", ask))
+
+
+def _save_averaged(trainer: UnifiedTrainer, processor: JanusProcessor, folder: Path) -> None:
+    """Save the averaged weights of a training that may go on, whole or not at all."""
     model = JanusForConditionalGeneration(trainer.model.config)
-    model.load_state_dict({**trainer.model.state_dict(), **trainer.ema})
-    unified.save(model, processor, folder)
+    model.load_state_dict({**trainer.model.state_dict(), **trainer.averaged()})
+    partial = folder.with_suffix(".partial")
+    unified.save(model, processor, partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
 
 
 def _draw(captions: list[str], folder: Path, device: str, seed: int) -> Tensor:
@@ -148,11 +218,11 @@ def _mixed(truth: Looks, own: Looks) -> Looks:
     return Looks(*mixed)
 
 
-def _train(trainer: UnifiedTrainer, work: Path, until: int, drawn: Drawings, seen: Looks, written: Texts) -> None:
+def _train(trainer: UnifiedTrainer, work: Path, until: int, taught: Taught) -> None:
     first = _resume(trainer, work / "checkpoints")
     with progress.bar("training the model", total=trainer.steps, done=min(first, until)) as advance:
         for index in range(first, until):
-            losses = trainer.step(index, drawn, seen, written)
+            losses = trainer.step(index, *taught)
             _keep(trainer, work / "checkpoints", index, until, losses)
             if (index + 1) % 50 == 0:
                 store.append_jsonl(work / "loss.jsonl", {"step": index + 1, **losses})

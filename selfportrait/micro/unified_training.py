@@ -12,14 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import JanusForConditionalGeneration
 
+from selfportrait.micro import eyes
 from selfportrait.micro.lessons import Drawings, Looks, Texts
 from selfportrait.models import _decoder
 from selfportrait.models._janus_words import Words
 
-__all__ = ["Batch", "UnifiedTrainer"]
+__all__ = ["LEARNING_RATE", "MUON_LEARNING_RATE", "Batch", "UnifiedTrainer"]
 
+LEARNING_RATE, MUON_LEARNING_RATE = 1e-3, 2e-3
 EMPTY_PROMPTS = 0.1  # share of drawings without their words, which guidance needs
+SHARED, PADDING = -1, -2  # owners that are no text: the picture, which all see, and what nobody else sees
 LISTS = 0.5  # weight of naming everything in a picture, against that of answering
+CELLS = 0.5  # weight of saying what is in each cell
+HEADS = "heads."  # before the names of parameters that are not the model's
 
 
 class Batch(NamedTuple):
@@ -40,8 +45,39 @@ BATCHES = {
 }
 
 
+class Packed(NamedTuple):
+    """Texts that follow a picture in one row, without the padding between them: ids, owner and places are (B, P).
+
+    `owner` is the number of the text that a token belongs to, `places` where it stands in it; `found` (B, N) is where
+    each token of the padded texts went.
+    """
+
+    ids: Tensor
+    owner: Tensor
+    places: Tensor
+    found: Tensor
+
+
+def _packed(questions: Tensor, lengths: Tensor, lists: Tensor, list_lengths: Tensor) -> Packed:
+    """Put questions (B, Q, L) of `lengths` (B, Q) and lists (B, M) of `list_lengths` (B,) into rows."""
+    count, length = questions.shape[1:]
+    device, width = questions.device, lists.shape[1]
+    ids = torch.cat([questions.flatten(1), lists], 1)
+    owner = torch.cat([torch.arange(count).repeat_interleave(length), torch.full((width,), count)]).to(device)
+    places = torch.cat([torch.arange(length).repeat(count), torch.arange(width)]).to(device)
+    ends = torch.cat([lengths.repeat_interleave(length, 1), list_lengths[:, None].expand(-1, width)], 1)
+    is_text = places < ends
+    order = (~is_text).int().argsort(dim=1, stable=True)[:, : int(is_text.sum(1).max())]  # texts first, in their order
+    found = torch.zeros_like(ids).scatter(1, order, torch.arange(order.shape[1], device=device).expand_as(order))
+    owner = owner.expand_as(ids).masked_fill(~is_text, PADDING)
+    return Packed(ids.gather(1, order), owner.gather(1, order), places.expand_as(ids).gather(1, order), found)
+
+
 class UnifiedTrainer:
-    """The optimizer state; `step` is one update, `state` and `load_state` let a build go on where it was stopped."""
+    """The optimizer state; `step` is one update, `state` and `load_state` let a build go on where it was stopped.
+
+    With `heads` of `eyes.new_heads` the features of pictures that are looked at also learn to say what is where.
+    """
 
     def __init__(
         self,
@@ -51,8 +87,9 @@ class UnifiedTrainer:
         steps: int,
         restart: int | None = None,
         batch: Batch | None = None,
-        learning_rate: float = 1e-3,
-        muon_learning_rate: float = 2e-3,
+        heads: torch.nn.ModuleDict | None = None,
+        learning_rate: float = LEARNING_RATE,
+        muon_learning_rate: float = MUON_LEARNING_RATE,
         ema_decay: float = 0.998,
         seed: int = 0,
         device: str = "cpu",
@@ -65,7 +102,10 @@ class UnifiedTrainer:
         self.decoder: Any = self.model.model.language_model
         self.num_words = self.model.config.text_config.vocab_size
         self.prefix = torch.tensor(words.questions([""])[0], device=device)
+        self.heads = None if heads is None else heads.to(device)
         self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        if heads is not None:
+            self.parameters |= {f"{HEADS}{name}": p for name, p in heads.named_parameters()}
         matrices = {n for n, p in self.parameters.items() if ".layers." in n and p.ndim == 2}
         self.optimizers: list[tuple[torch.optim.Optimizer, float]] = [
             (
@@ -155,49 +195,46 @@ class UnifiedTrainer:
     # Looking
 
     def _look(self, data: Looks, generator: torch.Generator) -> dict[str, Tensor]:
-        """The losses of the answers to some of a picture's questions, and of naming everything in it."""
+        """The losses of the answers to some of a picture's questions, of naming everything, and of what is where."""
         rows = self._rows(generator, len(data.pictures), self.batch.looks)
         chosen = torch.rand(len(rows), data.questions.shape[1], generator=generator).argsort(1)
         chosen = chosen[:, : self.batch.questions]
         questions = data.questions[rows[:, None], chosen].long().to(self.device)  # (B, Q, L)
         lists = data.lists[rows].long().to(self.device)  # (B, M)
         pixels = data.pictures[rows].to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        states, places, mask = self._side_by_side(pixels, questions, lists)
-        hidden = self._forward(states, places, mask)
-        start, length = len(self.prefix), questions.shape[2]
-        branches = hidden[:, start : start + questions.shape[1] * length].unflatten(1, questions.shape[1:])
-        last = (data.lengths[rows[:, None], chosen] - 1).to(self.device)[..., None, None]
+        lengths, list_lengths = data.lengths[rows[:, None], chosen], data.list_lengths[rows]
+        packed = _packed(questions, lengths.to(self.device), lists, list_lengths.to(self.device))
+        features = self.model.model.get_image_features(pixels).pooler_output  # (B, patches, D)
+        hidden = self._forward(*self._side_by_side(features, packed))[:, len(self.prefix) :]
+        hidden = hidden.gather(1, packed.found[..., None].expand(-1, -1, hidden.shape[2]))  # (B, Q L + M, D)
+        branches = hidden[:, : -lists.shape[1]].unflatten(1, questions.shape[1:])
+        last = (lengths - 1).to(self.device)[..., None, None]
         asked = branches.gather(2, last.expand(-1, -1, 1, hidden.shape[2]))[:, :, 0]  # (B, Q, D)
         answers = data.answers[rows[:, None], chosen].to(self.device)
         named = hidden[:, -lists.shape[1] :]
         at = torch.arange(1, lists.shape[1])
-        is_named = (at >= data.list_starts[rows][:, None]) & (at < data.list_lengths[rows][:, None])
+        is_named = (at >= data.list_starts[rows][:, None]) & (at < list_lengths[:, None])
         is_named = is_named.to(self.device)
-        return {
+        losses = {
             "answer": F.cross_entropy(self.model.lm_head(asked).float().flatten(0, 1), answers.flatten()),
             "name": LISTS
             * F.cross_entropy(self.model.lm_head(named[:, :-1][is_named]).float(), lists[:, 1:][is_named]),
         }
+        if self.heads is not None:
+            losses["cells"] = CELLS * eyes.cells_loss(self.heads, features, data.cells[rows].long().to(self.device))
+        return losses
 
-    def _side_by_side(self, pixels: Tensor, questions: Tensor, lists: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A picture's prefix with questions and list after it: states (B, S, D), places (1, S), and who sees whom."""
-        features = self.model.model.get_image_features(pixels).pooler_output
-        prefix = self.decoder.embed_tokens(self.prefix).repeat(len(pixels), 1, 1)
+    def _side_by_side(self, features: Tensor, packed: Packed) -> tuple[Tensor, Tensor, Tensor]:
+        """A picture's prefix with questions and list after it: states (B, S, D), places (B, S), and who sees whom."""
+        prefix = self.decoder.embed_tokens(self.prefix).repeat(len(features), 1, 1)
         prefix = prefix.clone()
         prefix[:, self.prefix == self.model.config.image_token_id] = features.to(prefix.dtype)
-        branches = torch.cat([questions.flatten(1), lists], 1)
-        states = torch.cat([prefix, self.decoder.embed_tokens(branches)], 1)
-        count, length = questions.shape[1:]
-        start, width = len(self.prefix), lists.shape[1]
-        owner = torch.cat(
-            [torch.full((start,), -1), torch.arange(count).repeat_interleave(length), torch.full((width,), count)]
-        )
-        places = torch.cat(
-            [torch.arange(start), torch.arange(start, start + length).repeat(count), torch.arange(start, start + width)]
-        )
-        sees = (owner[None, :] == -1) | (owner[None, :] == owner[:, None])
-        mask = sees & torch.ones_like(sees).tril()
-        return states, places[None].to(self.device), mask[None, None].to(self.device)
+        states = torch.cat([prefix, self.decoder.embed_tokens(packed.ids)], 1)
+        start, count = len(self.prefix), len(features)
+        owner = torch.cat([packed.owner.new_full((count, start), SHARED), packed.owner], 1)
+        places = torch.cat([torch.arange(start, device=self.device).expand(count, -1), start + packed.places], 1)
+        sees = (owner[:, None, :] == SHARED) | (owner[:, None, :] == owner[:, :, None])
+        return states, places, (sees & torch.ones_like(sees[0]).tril())[:, None]
 
     # Writing
 
@@ -237,6 +274,10 @@ class UnifiedTrainer:
                 if int(owner) == index:
                     state.setdefault(int(number), {})[moment] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The model's averaged weights."""
+        return {name: value for name, value in self.ema.items() if not name.startswith(HEADS)}
 
     @torch.no_grad()
     def use_ema(self) -> None:

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from selfportrait import images as pictures
 from selfportrait import seeds as keyed
-from selfportrait.micro.checkpoints import embedded, sampling
+from selfportrait.micro.checkpoints import Sampling, embedded, sampling
 from selfportrait.models import _attention_maps as maps
 from selfportrait.models import _janus, _janus_sizes, _tokens, _yes_no
 from selfportrait.models._decoder import Continuation, forward, positions, visible
@@ -32,15 +32,15 @@ from selfportrait.types import Draw
 __all__ = ["Janus"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-GUIDANCE_SCALE = 5.0  # of Janus and Janus-Pro
+SAMPLING = Sampling(576, 5.0)  # of Janus and Janus-Pro
 DECODED_AT_ONCE = 16  # pictures; full-resolution activations are the largest of all
 
 
 class Janus:
     """A policy over a JanusForConditionalGeneration; `load` brings the weights, everything before it is cheap.
 
-    `path` is a folder, a hub id or the name of the embedded checkpoint, micro-janus. Without `guidance_scale` that is
-    drawn with as its card says, every other with Janus' own 5.
+    `path` is a folder, a hub id or the name of the embedded checkpoint, micro-janus. Without `guidance_scale` and
+    `temperature` that is drawn with as its card says, every other with Janus' own 5 and 1.
     `train` chooses LoRA adapters on the language model or the whole of it; what sees, encodes and decodes pictures is
     frozen. `temperature` 0 draws the likeliest token each time; nothing truncates the distribution. `batch_size`
     counts pictures, and guidance doubles their rows. `skip_layers` at both ends of the decoder are left out of
@@ -57,7 +57,7 @@ class Janus:
         lora_rank: Annotated[int, Field(ge=1)] = 16,
         lora_alpha: Annotated[float, Field(gt=0)] | None = None,
         guidance_scale: Annotated[float, Field(ge=1)] | None = None,
-        temperature: Annotated[float, Field(ge=0)] = 1.0,
+        temperature: Annotated[float, Field(ge=0)] | None = None,
         skip_layers: Annotated[int, Field(ge=0)] | None = None,
         dtype: Literal["float32", "bfloat16"] = "float32",
         device: str = "auto",
@@ -66,9 +66,10 @@ class Janus:
     ) -> None:
         self.path = embedded(path)
         self.train, self.rank, self.alpha = train, lora_rank, lora_alpha or lora_rank
-        made_for = sampling(self.path)
-        self.guidance_scale = guidance_scale or (made_for.guidance_scale if made_for else GUIDANCE_SCALE)
-        self.temperature, self.skip_layers = temperature, skip_layers
+        made_for = sampling(self.path) or SAMPLING
+        self.guidance_scale = guidance_scale or made_for.guidance_scale
+        self.temperature = made_for.temperature if temperature is None else temperature
+        self.skip_layers = skip_layers
         self.dtype, self.batch_size, self.gradient_checkpointing = DTYPES[dtype], batch_size, gradient_checkpointing
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self._encoded: dict[str, list[int]] = {}

@@ -16,7 +16,8 @@ from selfportrait.micro.lessons import Looks
 from selfportrait.micro.logic import read_question, truth
 from selfportrait.micro.scenes import is_held_out
 from selfportrait.micro.unified_build import _mixed
-from selfportrait.micro.unified_training import Batch, UnifiedTrainer
+from selfportrait.micro.unified_training import Batch, UnifiedTrainer, _packed
+from selfportrait.micro.world import Item, Scene
 from selfportrait.models import _tokens
 from selfportrait.models._janus_words import Words
 from selfportrait.models.janus import Janus
@@ -99,6 +100,25 @@ def test_answers_are_true_and_as_often_yes_as_no() -> None:
     assert sum(said) / len(said) == pytest.approx(0.5, abs=0.06)
 
 
+def test_shapes_that_are_there_are_asked_about() -> None:
+    items = (
+        Item("red", "star", "medium", 8, 8),
+        Item("red", "star", "medium", 8, 40),
+        Item("blue", "ring", "medium", 56, 8),
+    )
+    found = truth(Scene(items))
+    asked = list(lessons._about(found, random.Random(0)))
+    answers = {kind: [verify(one, found, "black") for one in asked if one.kind == kind] for kind in ("count", "place")}
+    relations = [verify(one, found, "black") for one in asked if one.kind == "relation"]
+    # each kind by its right number twice and by its neighbours; one of five places holds the ring, none both stars
+    assert sorted(answers["count"]) == [False] * 3 + [True] * 4
+    assert sum(answers["place"]) == 1
+    assert len(answers["place"]) == 10
+    assert sum(relations) == lessons.ASKED_KINDS  # left of, or right of: one of four whichever comes first
+    assert len(relations) == 4 * lessons.ASKED_KINDS
+    assert {one.subject.name for one in asked if one.subject} == {"red star", "blue ring"}
+
+
 def test_counting_captions_overlook_things() -> None:
     many = lessons.draw_scenes(1200, seed=2)
     counted = [
@@ -169,10 +189,11 @@ def test_questions_side_by_side_are_answered_as_one_by_one(trainer: UnifiedTrain
     picture = looks.pictures[row]
     with torch.no_grad():
         pixels = picture[None].permute(0, 3, 1, 2).float() / 127.5 - 1
-        states, places, mask = trainer._side_by_side(pixels, padded, looks.lists[row][None].long())
-        hidden = trainer._forward(states, places, mask)
-        start = len(trainer.prefix)
-        last = [start + index * padded.shape[2] + len(ids) - 1 for index, ids in enumerate(asked)]
+        features = trainer.model.model.get_image_features(pixels).pooler_output
+        lengths = torch.tensor([[len(ids) for ids in asked]])
+        packed = _packed(padded, lengths, looks.lists[row][None].long(), looks.list_lengths[row][None])
+        hidden = trainer._forward(*trainer._side_by_side(features, packed))
+        last = len(trainer.prefix) + lengths[0].cumsum(0) - 1
         p_yes = trainer.model.lm_head(hidden[0, last]).softmax(-1)[:, trainer.words.answers(True)].amax(-1)
     image = Image.fromarray(picture.numpy())
     assert janus.answer([image, image], texts)[0].tolist() == pytest.approx(p_yes.tolist(), rel=1e-3)

@@ -9,14 +9,18 @@ _FOLDER = Path(__file__).parent
 
 
 class Sampling(NamedTuple):
-    """The sampler's settings that a checkpoint is measured with; a token model takes as many steps as it has tokens."""
+    """The sampler's settings that a checkpoint is measured with; a token model takes as many steps as it has tokens.
+
+    Only a token model has a temperature.
+    """
 
     num_inference_steps: int
     guidance_scale: float
+    temperature: float = 1.0
 
 
 _SAMPLING = {
-    "micro-janus": Sampling(64, 2.0),
+    "micro-janus": Sampling(64, 2.0, temperature=0.7),
     "micro-sd3": Sampling(10, 1.5),
     "micro-sd3-text": Sampling(10, 1.5),
 }
