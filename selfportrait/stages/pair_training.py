@@ -157,12 +157,7 @@ def train_on_pairs(
 def _say_who_is_idle(schedule: Schedule) -> None:
     forwards, count = len(_portions(schedule.batch_size, schedule.pairs_per_forward)), processes.count()
     if forwards < count:
-        log.info(
-            "%d of %d processes train: a step has %d forwards; lower recipe.pairs_per_forward",
-            forwards,
-            count,
-            forwards,
-        )
+        log.info("only %d of %d processes have a forward in each step: lower recipe.pairs_per_forward", forwards, count)
 
 
 def _compared(model: DrawsTokens, pairs: Pairs, rows: Sequence[int], schedule: Schedule) -> Pairs:
