@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from selfportrait import __version__, components, config, console
+from selfportrait import __version__, components, config, console, processes
 from selfportrait.cli_stage import stage
 from selfportrait.commands import describe, pairs
 from selfportrait.options import AsJson, ConfigName, Model, Overrides, RunFolder, Seed, Settings, example
@@ -33,6 +33,9 @@ app.add_typer(micro, name="micro")
 app.add_typer(stage, name="stage")
 
 
+SHARED_OUT = (None, "improve", "stage")  # what several processes can work on; None is the help
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0, 1 for a failed check, 2 for bad input, 130 for Ctrl-C."""
     return console.run(app, sys.argv[1:] if arguments is None else arguments)
@@ -40,12 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
     """A text-to-image model improves itself: it draws, judges what it drew, and trains on the verdicts."""
     if version:
         console.echo(f"selfportrait {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand not in SHARED_OUT:
+        processes.require_one(f"selfportrait {context.invoked_subcommand}")
 
 
 @app.command(
@@ -69,20 +75,20 @@ def improve(
 
     A run that was stopped, in whatever way, goes on where it stopped with the same command.
     """
-    settings = config.load(name, overrides or [])
-    folder = run or Path("runs") / Path(name).stem
-    console.silence_libraries()
-    checked = config.bind(settings)
-    if dry_run:
-        from selfportrait.commands import dry_run as planned
+    with console.resumable(), processes.together(console.sentence):
+        settings = config.load(name, overrides or [])
+        folder = run or Path("runs") / Path(name).stem
+        console.silence_libraries()
+        checked = config.bind(settings)
+        if dry_run:
+            from selfportrait.commands import dry_run as planned
 
-        planned.show(checked, name)
-        return
-    from selfportrait.commands import improve as command
+            planned.show(checked, name)
+            return
+        from selfportrait.commands import improve as command
 
-    with console.resumable():
         command.run(checked, folder)
-    command.show_result(folder)
+        processes.by_main(lambda: command.show_result(folder))
 
 
 @app.command(epilog=example("recipes"))

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from selfportrait import config, console
+from selfportrait import config, console, processes
 from selfportrait.options import ConfigName, Overrides, RunFolder, example
 
 __all__ = ["stage"]
@@ -35,13 +35,13 @@ def _stage(
     read: Callable[[Any], Any],
 ) -> None:
     """Do one stage; `read` makes the reader of what the user brings of the module that has them, or None."""
-    settings = config.load(config_name, overrides or [])
-    folder = run or Path("runs") / Path(config_name).stem
-    console.silence_libraries()
-    checked = config.bind(settings)
-    from selfportrait.commands import stage as command
+    with console.resumable(), processes.together(console.sentence):
+        settings = config.load(config_name, overrides or [])
+        folder = run or Path("runs") / Path(config_name).stem
+        console.silence_libraries()
+        checked = config.bind(settings)
+        from selfportrait.commands import stage as command
 
-    with console.resumable():
         console.echo(str(command.run(name, checked, folder, index, read(command))))
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from selfportrait import __version__, components, strict_yaml
+from selfportrait import __version__, components, processes, strict_yaml
 
 __all__ = ["SECTIONS", "Config", "Section", "bind", "bind_section", "check", "header", "load", "names"]
 
@@ -395,4 +395,9 @@ def _hardware() -> dict[str, Any]:
     import torch  # here, so that listing components and configs does not wait for it
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return {"platform": platform.platform(), "processors": os.cpu_count(), "gpus": gpus}
+    return {
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "gpus": gpus,
+        "processes": processes.count(),
+    }

@@ -1,6 +1,7 @@
 """What every command shares: errors as one sentence, a clean terminal, and what Ctrl-C says.
 
-Read this to learn what a user sees when something fails; the commands themselves only raise.
+Read this to learn what a user sees when something fails; the commands themselves only raise. Of several processes only
+the main one speaks.
 """
 
 import logging
@@ -14,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from selfportrait import progress
+from selfportrait import processes, progress
 
 __all__ = ["StoppedError", "echo", "resumable", "run", "say", "show", "silence_libraries"]
 
@@ -76,17 +77,20 @@ def resumable() -> Iterator[None]:
 
 def say(text: str) -> None:
     """Write a line for people to stderr, above the progress bars."""
-    progress.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    if processes.is_main():
+        progress.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def echo(text: str) -> None:
     """Write a line of a command's result to stdout."""
-    typer.echo(text)
+    if processes.is_main():
+        typer.echo(text)
 
 
 def show(table: Table) -> None:
     """Write a table to stdout."""
-    Console(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE).print(table)
+    if processes.is_main():
+        Console(width=None if sys.stdout.isatty() else WIDTH_ELSEWHERE).print(table)
 
 
 def silence_libraries() -> None:

@@ -1,7 +1,8 @@
 """How far a long stage is: a bar with rate and time left on a terminal, a log line every tenth of the way elsewhere.
 
 Read this to show progress from a stage: `with progress.bar("sampling", total=2200) as advance: advance(64)`.
-Bars nest: an inner one shows below the outer one and disappears when it is done.
+Bars nest: an inner one shows below the outer one and disappears when it is done. Of several processes the main one
+shows its own.
 """
 
 import logging
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
+
+from selfportrait import processes
 
 __all__ = ["Advance", "bar", "console", "duration"]
 
@@ -33,6 +36,9 @@ def bar(label: str, *, total: int, done: int = 0) -> Iterator[Advance]:
     `done` items were finished by an earlier run: they count in the bar, not in the rate.
     """
     global _depth
+    if not processes.is_main():
+        yield lambda _: None
+        return
     _depth += 1
     try:
         with _terminal(label, total, done) if console.is_terminal else _lines(label, total, done) as advance:

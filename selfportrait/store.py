@@ -30,6 +30,7 @@ __all__ = [
     "Run",
     "append_jsonl",
     "drop_parts_from",
+    "has_part",
     "parts",
     "read_json",
     "read_jsonl",
@@ -275,6 +276,11 @@ def read_part(folder: Path, index: int, columns: Sequence[str] | None = None) ->
 def parts(folder: Path) -> list[Path]:
     """Return the paths of a table's parts in order; none where the folder does not exist."""
     return sorted(folder.glob("part-*.parquet"))
+
+
+def has_part(folder: Path, index: int) -> bool:
+    """Whether a part of a table is there; several processes that were stopped leave some out before the last one."""
+    return _part(folder, index).exists()
 
 
 def drop_parts_from(folder: Path, index: int) -> None:

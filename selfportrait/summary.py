@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from selfportrait import store
+from selfportrait import processes, store
 from selfportrait.benchmarks.base import Summary, aggregate, compare
 from selfportrait.stages import verdicts
 
@@ -26,7 +26,8 @@ def stage(run: store.Run, name: str) -> Iterator[None]:
     """Add the seconds spent inside to the stage's; a run that was killed and resumed has several entries a stage."""
     start = time.perf_counter()
     yield
-    store.append_jsonl(run.path("stages.jsonl"), {"stage": name, "seconds": time.perf_counter() - start})
+    if processes.is_main():
+        store.append_jsonl(run.path("stages.jsonl"), {"stage": name, "seconds": time.perf_counter() - start})
 
 
 def write(run: store.Run, rounds: int = 1) -> dict[str, Any]:

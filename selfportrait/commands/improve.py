@@ -3,13 +3,15 @@
 Read this to learn in which order things are checked: nothing is written before everything that can be wrong was.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from selfportrait import console, store
+from selfportrait import console, processes, store
 from selfportrait.config import Config
 from selfportrait.report.form import duration, percent, points
 
@@ -17,8 +19,8 @@ __all__ = [
     "accuracy_cell",
     "accuracy_layout",
     "comparison",
+    "opened",
     "pass_cell",
-    "remove_if_empty",
     "round_table",
     "run",
     "show_result",
@@ -28,15 +30,29 @@ __all__ = [
 def run(config: Config, folder: Path) -> None:
     """Start a run in a folder, or go on with the one in it."""
     built = config.build()
+    with opened(config, folder) as run:
+        console.say(_opening(run))
+        config.recipe(run=run, **built)
+
+
+@contextmanager
+def opened(config: Config, folder: Path) -> Iterator[store.Run]:
+    """Start a run, or go on with it, inside; a new folder of which nothing came is taken back.
+
+    Of several processes the main one holds the lock and writes the settings.
+    """
     is_new = not folder.exists()
     try:
-        with store.Run.open(folder, config.resolved()) as opened:
-            console.say(_opening(opened))
-            config.recipe(run=opened, **built)
+        with processes.main_first(lambda: _open(config, folder)) as run:
+            yield run
     except (ValueError, OSError):
-        if is_new:
-            remove_if_empty(folder)
+        if is_new and processes.is_main():
+            _remove_if_empty(folder)
         raise
+
+
+def _open(config: Config, folder: Path) -> store.Run:
+    return store.Run.open(folder, config.resolved()) if processes.is_main() else store.Run.read(folder)
 
 
 def _opening(run: store.Run) -> str:
@@ -44,10 +60,11 @@ def _opening(run: store.Run) -> str:
         return f"{run.folder} is finished; what is missing of it is made again"
     if run.path("round-0").exists():
         return f"going on with {run.folder} where it stopped"
-    return f"starting {run.folder}; Ctrl-C stops it, the same command goes on"
+    together = f" in {processes.count()} processes" if processes.count() > 1 else ""
+    return f"starting {run.folder}{together}; Ctrl-C stops it, the same command goes on"
 
 
-def remove_if_empty(folder: Path) -> None:
+def _remove_if_empty(folder: Path) -> None:
     """Take back a run folder in which nothing but its settings was written, as where the weights cannot be read."""
     files = {path.name for path in folder.iterdir()} if folder.is_dir() else {"nothing to take back"}
     if files <= {"config.json", ".lock"}:

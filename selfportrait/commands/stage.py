@@ -4,13 +4,14 @@ Read this to see in which order things are checked: a user's files before the we
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from selfportrait import components, store
+from selfportrait import components, processes, store
 from selfportrait import stages as tables
 from selfportrait.commands import imagefolder, own_files
-from selfportrait.commands.improve import remove_if_empty
+from selfportrait.commands.improve import opened
 from selfportrait.config import Config
 from selfportrait.recipes.self_improve import Numbers, Round, Team, check
 
@@ -47,14 +48,8 @@ def run(name: Name, config: Config, folder: Path, index: int, read: Reader | Non
     team, numbers = _team(config)
     check(team, numbers, config.seed)
     own = None if read is None else read(team)
-    is_new = not folder.exists()
-    try:
-        with store.Run.open(folder, config.resolved()) as opened:
-            return _do(name, team, numbers, opened, config.seed, index, own)
-    except (ValueError, OSError):
-        if is_new:
-            remove_if_empty(folder)
-        raise
+    with opened(config, folder) as within:
+        return _do(name, team, numbers, within, config.seed, index, own)
 
 
 def _team(config: Config) -> tuple[Team, Numbers]:
@@ -71,11 +66,11 @@ def _team(config: Config) -> tuple[Team, Numbers]:
     return Team._make(built.get(name) for name in Team._fields), numbers
 
 
-def _do(name: Name, team: Team, numbers: Numbers, opened: store.Run, seed: int, index: int, own: Own | None) -> Path:
-    now = Round(team, numbers, opened, seed, index)
+def _do(name: Name, team: Team, numbers: Numbers, within: store.Run, seed: int, index: int, own: Own | None) -> Path:
+    now = Round(team, numbers, within, seed, index)
     if own is None:
         _check_table(now, name)
-    earlier = [Round(team, numbers, opened, seed, number) for number in range(index)]
+    earlier = [Round(team, numbers, within, seed, number) for number in range(index)]
     for one in earlier:
         if not one.at.training.is_dir():
             raise ValueError(f"{one.at.folder} is not trained: run selfportrait stage train --round {one.index} first")
@@ -83,17 +78,21 @@ def _do(name: Name, team: Team, numbers: Numbers, opened: store.Run, seed: int, 
     for one in earlier:
         one.train()  # it only takes up what training came to
     if own is not None:
-        with tables.giving(now.at, own.table, own.listing, own.made_before) as is_missing:
-            if is_missing:
-                own.write(now)
+        processes.by_main(partial(_give, now, own))
     if name == "train" and own is not None:
         now.pair()  # the masks, where the weights need them
     STEPS[name](now)
     if name == "train":
-        team.model.save(opened.path("model"))
-        return opened.path("model")
+        processes.by_main(lambda: team.model.save(within.path("model")))
+        return within.path("model")
     made = {step: table for table, step in MADE_BY.items()}
     return now.at.folder / made[name]
+
+
+def _give(now: Round, own: Own) -> None:
+    with tables.giving(now.at, own.table, own.listing, own.made_before) as is_missing:
+        if is_missing:
+            own.write(now)
 
 
 def _check_table(now: Round, name: Name) -> None:

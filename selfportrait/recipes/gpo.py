@@ -22,7 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from selfportrait import progress, stages, store, summary
+from selfportrait import processes, progress, stages, store, summary
 from selfportrait.benchmarks.base import Benchmark
 from selfportrait.draws.base import GroupDraw
 from selfportrait.losses.base import GroupLoss
@@ -91,6 +91,7 @@ def gpo(
     A step is one batch of `prompts_per_step` groups and `updates_per_group` optimizer updates on it. `online: false`
     draws every group from the base model. `ema_decay` measures and saves an average of the weights over updates.
     """
+    processes.require_one("recipe.name: the recipe gpo")
     check_model(model)
     algorithm = Algorithm(group_size, timesteps_per_update, updates_per_group, prompts_per_step, online)
     source = stages.hand_over(prompts, policy=model, seed=seed)()

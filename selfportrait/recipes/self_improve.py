@@ -11,16 +11,18 @@
         OSPO:  mark where the model looked at the prompt's objects, and weigh those tokens more
         train on the short prompts; the model that began the round is policy and reference
 
-Every stage writes a table into the round's folder and goes on where it was cut off. Trained on are the tokens that were
-sampled, never a picture that was encoded again.
+Every stage writes a table into the round's folder and goes on where it was cut off. Several processes share the parts
+of each table and the forwards of each step; what a round has only once, the main one makes. Trained on are the tokens
+that were sampled, never a picture that was encoded again.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from selfportrait import stages, store, summary
+from selfportrait import processes, stages, store, summary
 from selfportrait.benchmarks.base import Benchmark
 from selfportrait.densifications.base import Densification
 from selfportrait.losses.base import PairLoss
@@ -101,6 +103,10 @@ def self_improve(
             stages.evaluate(model, benchmark, now.at.evaluation("after"), label=f"measuring round {index}")
 
     health.check_unchanged(untouched, model.frozen())
+    processes.by_main(lambda: _conclude(model, run, rounds))
+
+
+def _conclude(model: TokenModel, run: store.Run, rounds: int) -> None:
     model.save(run.path("model"))
     summary.write(run, rounds)
     write_report(run.folder)
@@ -183,7 +189,8 @@ class Round:
         if policy is not None:  # another judge than the model has nothing to be calibrated
             with summary.stage(self.run, "calibrate"):
                 tables, check = (at.prompts, at.candidates, at.calibration), self.team.benchmark.check
-                stages.calibrate_judge(policy, *tables, seed=self.seed, check=check)
+                calibrate = partial(stages.calibrate_judge, policy, *tables, seed=self.seed, check=check)
+                processes.by_main(calibrate)
 
     def pair(self) -> None:
         """Make preferences/ of scores/, masks/ where the weights need them, and count all that was lost: yield.json."""
@@ -195,7 +202,11 @@ class Round:
         if needs_maps(team.weights):
             with summary.stage(self.run, "mask"):
                 stages.make_masks(team.model, team.weights, at.preferences, at.candidates, at.masks)
-        stages.check_pairs(stages.write_yield(at), self.numbers.min_pairs, stages.read_warning(at.calibration))
+        processes.by_main(self._check_yield)
+
+    def _check_yield(self) -> None:
+        found, warning = stages.write_yield(self.at), stages.read_warning(self.at.calibration)
+        stages.check_pairs(found, self.numbers.min_pairs, warning)
 
     def train(self) -> None:
         """Train the model on preferences/; one that was trained on them only takes up what it came to."""

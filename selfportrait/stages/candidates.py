@@ -10,10 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
-from selfportrait import progress, store
+from selfportrait import store
 from selfportrait.asking.roles import SlotPair, slot_pairs
 from selfportrait.models.base import Draws, Samples
 from selfportrait.seeds import derive
+from selfportrait.stages.parts import shared_out
 from selfportrait.stages.prompts import read_prompts
 from selfportrait.types import Prompt
 
@@ -99,13 +100,11 @@ def _seed(seed: int, round_index: int, prompt: Prompt, index: int) -> int:
 
 def draw_candidates(model: Draws, prompts: Path, folder: Path, *, seed: int, round_index: int, count: int) -> None:
     """Draw the candidates of every part of prompts/, `count` a prompt without slots, into a part of candidates/."""
-    total, done = len(store.parts(prompts)), len(store.parts(folder))
-    with progress.bar("drawing candidates", total=total, done=done) as advance:
-        for index in range(done, total):
+    with shared_out("drawing candidates", folder, [1] * len(store.parts(prompts))) as missing:
+        for index in missing:
             chunk = read_prompts(prompts, index)
             planned = drawings(chunk, seed=seed, round_index=round_index, count=count)
             store.write_table(folder, index, _drawn(model, planned) if planned else [], store.CANDIDATES)
-            advance(1)
 
 
 def _drawn(model: Draws, planned: Sequence[Drawing]) -> list[dict[str, Any]]:

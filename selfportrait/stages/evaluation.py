@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfportrait import progress, store
+from selfportrait import store
 from selfportrait.benchmarks.base import Benchmark, Summary, aggregate
 from selfportrait.models.base import Draws
+from selfportrait.stages.parts import shared_out
 from selfportrait.types import Prompt
 
 __all__ = ["evaluate", "verdicts"]
@@ -21,15 +22,13 @@ PROMPTS_PER_PART = 25
 def evaluate(model: Draws, benchmark: Benchmark, folder: Path, *, label: str = "evaluating") -> dict[str, Summary]:
     """Measure a model: draw the benchmark's prompts at its seeds, judge, write evaluation parts, aggregate.
 
-    Goes on at the first part that is missing. The benchmark owns the pictures' seeds.
+    Makes the parts that are missing. The benchmark owns the pictures' seeds.
     """
     prompts = benchmark.prompts()
     chunks = [prompts[start : start + PROMPTS_PER_PART] for start in range(0, len(prompts), PROMPTS_PER_PART)]
-    done = len(store.parts(folder))
-    with progress.bar(label, total=len(prompts), done=sum(len(chunk) for chunk in chunks[:done])) as advance:
-        for index, chunk in enumerate(chunks[done:], start=done):
-            store.write_table(folder, index, _measure(model, benchmark, chunk), store.EVALUATION)
-            advance(len(chunk))
+    with shared_out(label, folder, [len(chunk) for chunk in chunks]) as missing:
+        for index in missing:
+            store.write_table(folder, index, _measure(model, benchmark, chunks[index]), store.EVALUATION)
     return aggregate(verdicts(folder))
 
 

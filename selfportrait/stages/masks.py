@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from selfportrait import progress, store
+from selfportrait import store
 from selfportrait.asking.phrases import objects
 from selfportrait.models.base import TokenModel
-from selfportrait.stages.parts import Yield, count, read_counts, write_part
+from selfportrait.stages.parts import Yield, count, read_counts, shared_out, write_part
 from selfportrait.weights.base import Weights, mask_of
 
 __all__ = ["make_masks"]
@@ -34,16 +34,14 @@ def make_masks(model: TokenModel, weights: Weights, preferences: Path, candidate
     Also a hard negative is read together with the short base prompt. A word that the prompt's ids do not hold is
     skipped, and a pair whose prompt is left without one has no masks and is counted.
     """
-    total, done = len(store.parts(preferences)), len(store.parts(folder))
-    with progress.bar("looking for objects", total=total, done=done) as advance:
-        for index in range(done, total):
+    with shared_out("looking for objects", folder, [1] * len(store.parts(preferences))) as missing:
+        for index in missing:
             pairs = store.read_part(preferences, index).to_pylist()
             spans = {text: _spans(model, text) for text in dict.fromkeys(pair["prompt"] for pair in pairs)}
             usable = [pair for pair in pairs if spans[pair["prompt"]]]
             seen = _seen(usable, spans, candidates, index)
             counts = count(len(usable), {"no object in the prompt": len(pairs) - len(usable)})
             write_part(folder, index, _rows(model, weights, seen) if seen else [], store.MASKS, counts)
-            advance(1)
     return read_counts(folder)
 
 

@@ -1,22 +1,25 @@
 """From pairs to a model that prefers the chosen: the optimisation loop of every loss for pairs of token pictures.
 
-Read this to see what one update is made of, what is computed once a round, and what a killed run goes on with.
+Read this to see what one update is made of, what is computed once a round, what several processes share, and what a
+killed run goes on with.
 """
 
+import logging
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from selfportrait import progress, store
+from selfportrait import processes, progress, store
 from selfportrait.losses.base import PairLogps, PairLoss, needs_reference
 from selfportrait.models.base import DrawsTokens
 from selfportrait.seeds import derive
-from selfportrait.training import health
+from selfportrait.training import gradients, health
 from selfportrait.training.learner import Learner, start
 from selfportrait.training.metrics import Metrics, timed
 from selfportrait.training.optimizer import Optimizer
@@ -25,12 +28,15 @@ from selfportrait.weights.base import Weights, from_masks, needs_maps
 
 __all__ = ["Pairs", "Schedule", "read_pairs", "train_on_pairs"]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Schedule:
     """How long and in what portions: a number of steps, or of passes over all pairs, `batch_size` pairs a step.
 
-    `pairs_per_forward` bounds the memory: a step's gradient is the mean over its pairs whatever it is.
+    `pairs_per_forward` bounds the memory: a step's gradient is the mean over its pairs whatever it is. It is also what
+    several processes take in turn: for all to have some it is at most `batch_size` by their number.
     Raises ValueError unless one of `steps` and `epochs` is given.
     """
 
@@ -117,15 +123,18 @@ def train_on_pairs(
 ) -> None:
     """Train a model on pairs, with itself as it comes in as reference; it goes out with the weights it ends with.
 
-    Goes on at the last checkpoint in the folder; where training is finished, it only takes up the weights.
+    Goes on at the last checkpoint in the folder; where training is finished, it only takes up the weights. Several
+    processes share each step's forwards, and all end with the same weights; the main one writes.
     """
     batches = schedule.batches(len(pairs.prompts), seed)
+    _say_who_is_idle(schedule)
     is_compared = needs_reference(loss)
     if is_compared:
         model.renew_reference()
     learner, metrics = start(model, optimizer, schedule.ema_decay), Metrics(folder)
-    first = learner.resume(folder / "checkpoints")
-    metrics.truncate(first)
+    first = processes.main_first(lambda: learner.resume(folder / "checkpoints"))  # deletes what is half there
+    if processes.is_main():
+        metrics.truncate(first)
     seconds: dict[str, float] = {}
     if is_compared and first < len(batches):
         with timed(seconds, "reference_s"):
@@ -134,25 +143,41 @@ def train_on_pairs(
         for step, batch in enumerate(batches[first:], start=first):
             with timed(seconds, "train_s"):
                 values = _learn(learner, pairs.rows(batch), loss, schedule, folder, step)
-            metrics.write(step, values, seconds)
+            if processes.is_main():
+                metrics.write(step, values, seconds)
+                if (step + 1) % schedule.checkpoint_every == 0 or step + 1 == len(batches):
+                    metrics.sync()
+                    learner.save(folder / "checkpoints", step + 1)
             seconds = {}
-            if (step + 1) % schedule.checkpoint_every == 0 or step + 1 == len(batches):
-                metrics.sync()
-                learner.save(folder / "checkpoints", step + 1)
             advance(1)
     metrics.close()
     learner.finish()
 
 
+def _say_who_is_idle(schedule: Schedule) -> None:
+    forwards, count = len(_portions(schedule.batch_size, schedule.pairs_per_forward)), processes.count()
+    if forwards < count:
+        log.info("only %d of %d processes have a forward in each step: lower recipe.pairs_per_forward", forwards, count)
+
+
 def _compared(model: DrawsTokens, pairs: Pairs, rows: Sequence[int], schedule: Schedule) -> Pairs:
     """Pairs with the reference's log-likelihoods of the rows that are needed; they are exact, so once is enough."""
+    forwards = _portions(len(rows), schedule.pairs_per_forward)
+    own = [forwards[number] for number in processes.own(len(forwards))]
+    measured = torch.zeros(2, len(rows), pairs.chosen.shape[1])  # (2, M, T)
+    with model.reference(), progress.bar("measuring the reference", total=sum(map(len, own))) as advance:
+        for places in own:
+            some = pairs.rows([rows[place] for place in places])
+            measured[:, list(places)] = torch.stack(token_logps(model, some)).cpu()
+            advance(len(places))
+    processes.add_up(measured)  # each row is 0 but in the process that measured it
     chosen, rejected = (torch.full(tokens.shape, torch.nan) for tokens in (pairs.chosen, pairs.rejected))
-    with model.reference(), progress.bar("measuring the reference", total=len(rows)) as advance:
-        for first in range(0, len(rows), schedule.pairs_per_forward):
-            some = list(rows[first : first + schedule.pairs_per_forward])
-            chosen[some], rejected[some] = (side.cpu() for side in token_logps(model, pairs.rows(some)))
-            advance(len(some))
+    chosen[list(rows)], rejected[list(rows)] = measured
     return pairs._replace(chosen_reference=chosen, rejected_reference=rejected)
+
+
+def _portions(size: int, at_once: int) -> list[range]:
+    return [range(first, min(first + at_once, size)) for first in range(0, size, at_once)]
 
 
 def token_logps(model: DrawsTokens, pairs: Pairs) -> tuple[Tensor, Tensor]:
@@ -170,21 +195,30 @@ def _learn(
     folder: Path,
     step: int,
 ) -> dict[str, Any]:
-    """Take one optimizer step on the mean loss of some pairs; returns mean metrics."""
+    """Take one optimizer step on the mean loss of some pairs, a forward a process at a time; returns mean metrics."""
     size = len(pairs.prompts)
     totals: dict[str, Any] = {"learning_rate": learner.optimizer.learning_rate, "pairs": size}
     learner.optimizer.zero_grad()
-    for first in range(0, size, schedule.pairs_per_forward):
-        rows = list(range(first, min(first + schedule.pairs_per_forward, size)))
-        some = pairs.rows(rows)
-        policy = token_logps(learner.model, some)
-        output = loss(_contracted(*policy, some), _reference(some, policy[0].device))
-        _check_finite(output, policy, some, folder, step)
-        (output.loss.sum() / size).backward()
-        for name, value in {"loss": output.loss.detach().mean(), **output.metrics}.items():
-            totals[name] = totals.get(name, 0) + value * (len(rows) / size)
+    for rows in processes.turns(_portions(size, schedule.pairs_per_forward)):
+        some = None if rows is None else pairs.rows(rows)
+        backward = None if some is None else partial(_backward, learner.model, some, loss, size, folder, step)
+        for values in gradients.accumulate(learner.model.trainable(), backward):
+            for name, value in values.items():
+                totals[name] = totals.get(name, 0) + value
     totals["grad_norm"] = learner.step()
     return {**totals, "update": learner.optimizer.num_steps, "events": _events(learner, step, totals)}
+
+
+def _backward(
+    model: DrawsTokens, pairs: Pairs, loss: PairLoss, size: int, folder: Path, step: int
+) -> dict[str, Tensor]:
+    """Bring the gradient of some pairs' part in the mean over `size`; returns their part in the mean metrics."""
+    policy = token_logps(model, pairs)
+    output = loss(_contracted(*policy, pairs), _reference(pairs, policy[0].device))
+    _check_finite(output, policy, pairs, folder, step)
+    (output.loss.sum() / size).backward()
+    share = len(pairs.prompts) / size
+    return {name: value * share for name, value in {"loss": output.loss.detach().mean(), **output.metrics}.items()}
 
 
 def _contracted(chosen: Tensor, rejected: Tensor, pairs: Pairs) -> PairLogps:
@@ -204,7 +238,7 @@ def _check_finite(output: LossOutput, policy: Sequence[Tensor], pairs: Pairs, fo
     chosen, rejected = policy
     health.check_finite(
         output.loss,
-        folder,
+        folder if processes.is_main() else folder / f"process-{processes.index()}",  # two may fail at once
         step=step,
         batch={"chosen": pairs.chosen, "rejected": pairs.rejected, "logps_chosen": chosen, "logps_rejected": rejected},
         details={"prompts": pairs.prompts},

@@ -1,17 +1,19 @@
 """Tables that grow part by part, with what was kept and dropped on the way counted beside each part.
 
-Read this to see where the numbers of yield.json come from, and how a stage that was cut off goes on.
+Read this to see where the numbers of yield.json come from, which process makes which part of a table, and how a stage
+that was cut off goes on.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from selfportrait import store
+from selfportrait import processes, progress, store
 
-__all__ = ["Yield", "add_up", "count", "read_counts", "reasons", "write_part"]
+__all__ = ["Yield", "add_up", "count", "own_missing", "read_counts", "reasons", "shared_out", "write_part"]
 
 Yield = dict[str, Any]
 """By what was asked for, such as prompts or questions: {"kept": 25, "dropped": {"tie": 3}}, with numbers as leaves."""
@@ -37,6 +39,31 @@ def add_up(several: Iterable[Mapping[str, Any]]) -> Yield:
 def reasons(dropped: Mapping[str, int]) -> str:
     """What was dropped, in words: "3 tie, 1 too few scores"."""
     return ", ".join(f"{n} {reason}" for reason, n in sorted(dropped.items())) or "nothing"
+
+
+def own_missing(folder: Path, total: int) -> list[int]:
+    """The parts of a table that are not there yet and that this process makes, which only their numbers decide."""
+    return [index for index in processes.own(total) if not store.has_part(folder, index)]
+
+
+@contextmanager
+def shared_out(label: str, folder: Path, sizes: Sequence[int]) -> Iterator[Iterator[int]]:
+    """Inside, the parts of a table that this process has to make, with a bar; after it every process has made its own.
+
+    `sizes` are what each part of the whole table counts for in the bar.
+    """
+    missing = own_missing(folder, len(sizes))
+    own, left = (sum(sizes[index] for index in parts) for parts in (processes.own(len(sizes)), missing))
+    name = f"{label}, share {processes.index() + 1} of {processes.count()}" if processes.count() > 1 else label
+    with progress.bar(name, total=own, done=own - left) as advance:
+        yield _one_by_one(missing, sizes, advance)
+    processes.wait()
+
+
+def _one_by_one(missing: Sequence[int], sizes: Sequence[int], advance: progress.Advance) -> Iterator[int]:
+    for index in missing:
+        yield index
+        advance(sizes[index])
 
 
 def write_part(folder: Path, index: int, rows: Sequence[Mapping[str, Any]], schema: pa.Schema, counts: Yield) -> None:

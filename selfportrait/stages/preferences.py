@@ -11,10 +11,10 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from selfportrait import images, store
+from selfportrait import images, processes, store
 from selfportrait.selection.base import Judged, PairSelection, pair_quality
 from selfportrait.stages.candidates import is_hard_negative
-from selfportrait.stages.parts import Yield, count, read_counts, write_part
+from selfportrait.stages.parts import Yield, count, own_missing, read_counts, write_part
 from selfportrait.stages.prompts import read_prompts
 from selfportrait.stages.scores import read_scores
 from selfportrait.types import Pair, Prompt, Score
@@ -40,7 +40,7 @@ def select_pairs(
     false; both are trained on. All candidates of a prompt must be in one part.
     """
     by_id = {prompt.id: prompt for prompt in read_prompts(prompts)}
-    for index in range(len(store.parts(folder)), len(store.parts(scores))):
+    for index in own_missing(folder, len(store.parts(scores))):
         rows = store.read_part(candidates, index, ["id", "prompt_id", "prompt", "index"]).to_pylist()
         drawn = {row["id"]: row for row in rows}
         judged = [_judged(drawn[id], score) for id, score in read_scores(scores, index)]
@@ -49,6 +49,7 @@ def select_pairs(
         quality = pair_quality(selected.pairs, min_margin=min_margin, is_right=is_right)._asdict()
         counts = {**count(quality.pop("num_pairs"), selected.dropped), **quality}
         write_part(folder, index, pair_rows(selected.pairs, by_id, drawn), store.PAIRS, counts)
+    processes.wait()
     return read_counts(folder)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from selfportrait import progress, store
+from selfportrait import processes, store
 from selfportrait.asking.base import Written, joined
 from selfportrait.asking.roles import slot_pairs
 from selfportrait.densifications.base import Densification
@@ -17,7 +17,7 @@ from selfportrait.models.base import Draws
 from selfportrait.perturbations.base import Perturbation
 from selfportrait.prompts.base import PromptSource, WrittenPrompts
 from selfportrait.questions.base import QuestionSource
-from selfportrait.stages.parts import Yield, add_up, count, read_counts, reasons, write_part
+from selfportrait.stages.parts import Yield, add_up, count, own_missing, read_counts, reasons, shared_out, write_part
 from selfportrait.types import Prompt, Question
 
 __all__ = ["Writers", "base_prompts", "can_draw", "prompt_rows", "read_prompts", "write_prompts"]
@@ -40,11 +40,11 @@ def base_prompts(source: PromptSource | WrittenPrompts, folder: Path) -> Written
     write: Callable[[str], Written] | None = getattr(source, "part", None)
     if write is None:
         return Written(source())
-    done = len(store.parts(folder))
-    for index, name in enumerate(names[done:], start=done):
-        written = write(name)
+    for index in own_missing(folder, len(names)):
+        written = write(names[index])
         rows = prompt_rows(written.prompts)
         write_part(folder, index, rows, store.PROMPTS, count(len(rows), written.dropped))
+    processes.wait()
     return joined([Written(read_prompts(folder), read_counts(folder)["dropped"])])
 
 
@@ -80,16 +80,15 @@ def write_prompts(
             f"the source gave no prompts (dropped: {reasons(written.dropped)}): take another source or model"
         )
     chunks = [prompts[start : start + prompts_per_part] for start in range(0, len(prompts), prompts_per_part)]
-    done = len(store.parts(folder))
-    with progress.bar("writing about prompts", total=len(prompts), done=sum(map(len, chunks[:done]))) as advance:
-        for index, chunk in enumerate(chunks[done:], start=done):
+    with shared_out("writing about prompts", folder, [len(chunk) for chunk in chunks]) as missing:
+        for index in missing:
+            chunk = chunks[index]
             faults = [_fault(prompt.text, is_held_out, fits) for prompt in chunk]
             allowed = [prompt for prompt, fault in zip(chunk, faults, strict=True) if fault is None]
             found, counts = _written_about(allowed, writers, fits)
             before = [{} if index else written.dropped, Counter(fault for fault in faults if fault)]
             counts = add_up([counts, *({"prompts": count(0, dropped)} for dropped in before)])
             write_part(folder, index, prompt_rows(found), store.PROMPTS, counts)
-            advance(len(chunk))
 
 
 def _fault(text: str, is_held_out: Callable[[str], bool], fits: Callable[[str], bool]) -> str | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from selfportrait import images, progress, store
+from selfportrait import images, store
+from selfportrait.stages.parts import shared_out
 from selfportrait.stages.prompts import read_prompts
 from selfportrait.types import Prompt, Score
 
@@ -61,14 +62,12 @@ def score_candidates(judge: Judge, prompts: Path, candidates: Path, folder: Path
     Raises ValueError where more than `max_missing` of all judgements failed.
     """
     by_id = {prompt.id: prompt for prompt in read_prompts(prompts)}
-    total, done = len(store.parts(candidates)), len(store.parts(folder))
-    with progress.bar("judging candidates", total=total, done=done) as advance:
-        for index in range(done, total):
+    with shared_out("judging candidates", folder, [1] * len(store.parts(candidates))) as missing:
+        for index in missing:
             rows = store.read_part(candidates, index, ["id", "prompt_id", "image"]).to_pylist()
             pictures = [images.from_bytes(row["image"]["bytes"]) for row in rows]
             scores = score(judge, [by_id[row["prompt_id"]] for row in rows], pictures) if rows else []
             save_scores(folder, index, [row["id"] for row in rows], type(judge).__name__, scores)
-            advance(1)
     check_missing([one for _, one in read_scores(folder)], max_missing, "the candidates")
 
 

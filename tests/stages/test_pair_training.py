@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for several, whose work new processes find by its name
+import several
 
 from selfportrait import store
 from selfportrait.losses.base import PairLogps
@@ -160,6 +164,35 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch(tmp_path: Path, pai
     batch = load_file(tmp_path / "non-finite-00000/batch.safetensors")
     assert batch["chosen"].shape == (4, TOKENS)
     assert len(json.loads((tmp_path / "non-finite-00000/batch.json").read_text())["prompts"]) == 4
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What training wrote but for the clock."""
+    kept = [path for path in sorted(folder.rglob("*")) if path.suffix in (".safetensors", ".json", ".jsonl")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in kept if path.name != "timing.jsonl"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pairs_per_forward", [1, 3])
+def test_several_processes_write_what_one_writes(tmp_path: Path, pairs_per_forward: int) -> None:
+    """A step of four pairs has four forwards or two: three processes have one too few, or one too many."""
+    settings = {"pairs_per_forward": pairs_per_forward, "ema_decay": 0.5}
+    for count in (1, 2, 3):
+        ended = several.run(several.train, count, tmp_path / f"said-{count}", tmp_path / str(count), False, settings)
+        assert [one.code for one in ended] == [0] * count, ended
+    one, two, three = (files(tmp_path / str(count)) for count in (1, 2, 3))
+    assert {"metrics.jsonl", "checkpoints/step-00004/ema.safetensors"} <= set(one)
+    assert one == two == three
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_in_one_process_stops_all_and_keeps_the_batch(tmp_path: Path) -> None:
+    settings = {"pairs_per_forward": 1}
+    ended = several.run(several.train, 2, tmp_path / "said", tmp_path / "run", True, settings)
+    assert [one.code for one in ended] == [1, 1]
+    assert "process 1 of 2: the loss of step 0 is not finite in 1 of 1 terms" in ended[0].said
+    batch = load_file(tmp_path / "run/process-1/non-finite-00000/batch.safetensors")
+    assert batch["chosen"].shape == (1, TOKENS)
 
 
 def write_tables(folder: Path, *, parts: int) -> None:

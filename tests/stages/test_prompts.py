@@ -84,6 +84,18 @@ def test_the_size_of_a_part_changes_nothing(tmp_path: Path, writers: Writers) ->
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.parametrize("lost", [0, 2])
+def test_any_part_that_is_missing_is_written_again(tmp_path: Path, lost: int) -> None:
+    """As several processes leave them that were killed."""
+    write(tmp_path, Writers(asks), prompts_per_part=2, dropped={"written before": 3})
+    parts, counts = store.parts(tmp_path), read_counts(tmp_path)
+    before = [path.read_bytes() for path in parts]
+    parts[lost].unlink()
+    write(tmp_path, Writers(asks), prompts_per_part=2, dropped={"written before": 3})
+    assert [path.read_bytes() for path in parts] == before
+    assert read_counts(tmp_path) == counts
+
+
 def test_prompts_keep_their_own_questions_where_nobody_writes_any(tmp_path: Path) -> None:
     own = replace(BASE[1], questions=(Question("Is it black and yellow?"),))
     write_prompts(Written([own, BASE[2]]), tmp_path, Writers(), lambda _: False, lambda _: True, 4)
