@@ -137,5 +137,7 @@ def save(model: JanusForConditionalGeneration, processor: JanusProcessor, folder
     """Save model and processor as transformers lays them out, the weights in half precision."""
     model.generation_config.generation_kwargs = {"boi_token_id": processor.tokenizer.boi_token_id}
     model.generation_config._from_model_config = False  # or transformers makes it again from the model's, without those
+    for part in (model.config.text_config, model.config.vision_config, model.config.vq_config):
+        part.dtype = None  # of a model that was loaded in another precision
     model.eval().half().save_pretrained(folder)
     processor.save_pretrained(folder)
