@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import JanusForConditionalGeneration
 
 from selfportrait.micro import eyes, unified_build, unified_training
@@ -24,7 +25,8 @@ def build(out: Path) -> bytes:
     """Build from the embedded model's picture tokenizer; the bytes of the weights."""
     folder = out / ".build" / "picture-tokenizer"
     if not folder.exists():
-        JanusForConditionalGeneration.from_pretrained(embedded("micro-janus")).model.vqmodel.save_pretrained(folder)
+        model = JanusForConditionalGeneration.from_pretrained(embedded("micro-janus"), dtype=torch.float32)
+        model.model.vqmodel.save_pretrained(folder)
     sizes = {"steps": 5, "last_steps": 3, "drawings": 8, "looks": 4}
     unified_build.build(out, own_pictures=(2, 2, 3), **sizes)
     return (out / "model.safetensors").read_bytes()
