@@ -18,7 +18,6 @@ from transformers import JanusForConditionalGeneration, JanusProcessor, JanusVQV
 
 from selfportrait import progress, store
 from selfportrait.micro import eyes, lessons, picture_tokenizer, unified
-from selfportrait.micro.language import Claim
 from selfportrait.micro.lessons import Drawings, Looks, Texts
 from selfportrait.micro.unified_training import LEARNING_RATE, MUON_LEARNING_RATE, Batch, UnifiedTrainer
 from selfportrait.models._janus_words import Words
@@ -158,31 +157,30 @@ def _own_looks(
     """Questions about pictures that the model itself draws after so many steps, answered by the exact detector."""
 
     def ask() -> dict[str, Tensor]:
-        scenes = lessons.draw_scenes(count, derive(seed, "own pictures", step))
         _save_averaged(trainer, processor, work / "half-trained")
-        pictures = _draw(scenes.captions, work / "half-trained", trainer.device, seed)
-        return _asked(pictures, scenes.claims, words, seed + step)
+        scenes = lessons.draw_scenes(count, derive(seed, "own pictures", step))
+        return _asked(scenes, work / "half-trained", words, trainer.device, seed, seed + step)
 
     return Looks(**_cached(work / f"own-looks-{step}-{count}.safetensors", ask))
 
 
-def _asked(pictures: Tensor, claims: Sequence[Claim], words: Words, seed: int) -> dict[str, Tensor]:
-    with progress.bar("asking about its own pictures", total=len(pictures)) as advance:
-        return lessons.looks(pictures, claims, words, seed=seed, on_step=advance)._asdict()
-
-
 def _last_looks(first: Path, words: Words, work: Path, count: int, seed: int, device: str) -> Looks:
     """Questions about pictures that the model which comes first draws."""
-    scenes = lessons.draw_scenes(count, seed + LAST_OWN_SEED)
-
-    def draw() -> dict[str, Tensor]:
-        return {"pictures": _draw(scenes.captions, first, device, seed + LAST_OWN_SEED)}
 
     def ask() -> dict[str, Tensor]:
-        return _asked(pictures, scenes.claims, words, seed + 1)
+        scenes = lessons.draw_scenes(count, seed + LAST_OWN_SEED)
+        return _asked(scenes, first, words, device, seed + LAST_OWN_SEED, seed + 1)
 
-    pictures = _cached(work / f"own-pictures-{count}.safetensors", draw)["pictures"]
     return Looks(**_cached(work / f"own-looks-last-{count}.safetensors", ask))
+
+
+def _asked(
+    scenes: lessons.Scenes, artist: Path, words: Words, device: str, picture_seed: int, question_seed: int
+) -> dict[str, Tensor]:
+    """Questions about what a saved model draws for the captions of scenes."""
+    pictures = _draw(scenes.captions, artist, device, picture_seed)
+    with progress.bar("asking about its own pictures", total=len(pictures)) as advance:
+        return lessons.looks(pictures, scenes.claims, words, seed=question_seed, on_step=advance)._asdict()
 
 
 def _save_averaged(trainer: UnifiedTrainer, processor: JanusProcessor, folder: Path) -> None:
