@@ -5,11 +5,13 @@ as `models/janus.py` asks them.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import JanusForConditionalGeneration
 
 from selfportrait.micro import eyes
@@ -162,9 +164,12 @@ class UnifiedTrainer:
 
     def _forward(self, states: Tensor, places: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """The decoder's last states (B, S, D); without places and mask each row is read from its first token on."""
-        if places is None:
-            places = torch.arange(states.shape[1], device=self.device)[None]
-        return _decoder.forward(self.decoder, states, places, mask)
+        if places is not None:
+            return _decoder.forward(self.decoder, states, places, mask)
+        places = torch.arange(states.shape[1], device=self.device)[None]
+        is_slow = self.device == "cpu"  # its flash attention takes half of an update of rows this short
+        with sdpa_kernel(SDPBackend.MATH) if is_slow else nullcontext():
+            return _decoder.forward(self.decoder, states, places, None)
 
     # Drawing
 
