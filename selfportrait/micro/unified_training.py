@@ -167,7 +167,7 @@ class UnifiedTrainer:
         if places is not None:
             return _decoder.forward(self.decoder, states, places, mask)
         places = torch.arange(states.shape[1], device=self.device)[None]
-        is_slow = self.device == "cpu"  # its flash attention takes half of an update of rows this short
+        is_slow = self.device == "cpu"  # flash attention there takes half the time of rows this short
         with sdpa_kernel(SDPBackend.MATH) if is_slow else nullcontext():
             return _decoder.forward(self.decoder, states, places, None)
 
