@@ -33,6 +33,7 @@ def run(app: typer.Typer, arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; what is wrong with the input becomes one line on stderr and 2."""
     _say_what_is_logged()
     try:
+        processes.check_environment()
         code = app(list(arguments) or ["--help"], prog_name="selfportrait", standalone_mode=False)
     except StoppedError as stop:
         say(str(stop))

@@ -21,6 +21,7 @@ __all__ = [
     "ElsewhereError",
     "add_up",
     "by_main",
+    "check_environment",
     "copy_from",
     "count",
     "gather",
@@ -36,6 +37,7 @@ __all__ = [
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")  # of the environment, as a launcher sets them
 PATIENCE = datetime.timedelta(days=365)  # a process without work waits for the others as long as they take
 _is_alone = False
 
@@ -49,12 +51,26 @@ class ElsewhereError(ValueError):
 
 def count() -> int:
     """How many processes work on the run: 1 without a launcher, and inside `by_main`."""
-    return 1 if _is_alone or "RANK" not in os.environ else int(os.environ.get("WORLD_SIZE", "1"))
+    return 1 if _is_alone or not _is_launched() else int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def index() -> int:
     """Which of them this one is, from 0 on."""
     return 0 if count() == 1 else int(os.environ["RANK"])
+
+
+def _is_launched() -> bool:
+    return "RANK" in os.environ and all(os.environ.get(name, "0").isdecimal() for name in NUMBERS)
+
+
+def check_environment() -> None:
+    """Raise ValueError where the environment says who this process is in anything but numbers."""
+    for name in NUMBERS if "RANK" in os.environ else ():
+        if not os.environ.get(name, "0").isdecimal():
+            raise ValueError(
+                f"the environment variable {name} is {os.environ[name]!r}, and a launcher such as torchrun would have "
+                "put a whole number there: unset it to work in one process"
+            )
 
 
 def is_main() -> bool:

@@ -335,12 +335,12 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, f"{_json(path, value, indent=2)}\n".encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; raises ValueError where it is corrupt."""
+def read_json(path: Path, advice: str = "delete it, the stage will redo it") -> Any:
+    """Read a JSON file; raises ValueError with the advice where it is corrupt."""
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path} is corrupt ({error}): delete it, the stage will redo it") from error
+        raise ValueError(f"{path} is corrupt ({error}): {advice}") from error
 
 
 def append_jsonl(path: Path, record: Mapping[str, Any]) -> None:

@@ -201,6 +201,13 @@ def test_a_corrupt_part_is_named_and_kept(tiny: Path, here: Path, capsys: Captur
     assert "delete it" in sentence
 
 
+def test_a_model_whose_configuration_is_corrupt(here: Path, capsys: Capture) -> None:
+    put(here / "broken/config.json", b"{")
+    sentence = refusal(capsys, "sample", "broken", "a red circle")
+    assert "config.json is corrupt" in sentence
+    assert "put the file back from where the folder came" in sentence
+
+
 def test_a_full_disk(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     def fail(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

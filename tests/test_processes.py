@@ -26,6 +26,22 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Any:
     return be
 
 
+@pytest.mark.parametrize(("name", "value"), [("RANK", "x"), ("RANK", ""), ("WORLD_SIZE", "two"), ("LOCAL_RANK", "-1")])
+def test_a_launcher_gives_numbers(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in ("RANK", name):
+        monkeypatch.setenv(number, value if number == name else "0")
+    assert console.run(cli.app, ["doctor"]) == 2
+    assert f"the environment variable {name} is {value!r}" in capsys.readouterr().err
+
+
+def test_a_worlds_size_without_a_rank_is_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    processes.check_environment()
+    assert processes.count() == 1
+
+
 def test_one_process_does_everything_and_imports_nothing() -> None:
     code = "from selfportrait import processes; processes.wait(); import sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -16,6 +16,8 @@ from selfportrait.micro import checkpoints
 
 __all__ = ["Source", "resolve"]
 
+ADVICE = "put the file back from where the folder came, or name another model"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -83,14 +85,14 @@ def _component(name: str) -> str:
 
 
 def _is_model(file: Path) -> bool:
-    found = store.read_json(file) if file.is_file() else None
+    found = store.read_json(file, ADVICE) if file.is_file() else None
     return isinstance(found, dict) and "model_type" in found
 
 
 def _run_settings(folder: Path) -> dict[str, Any] | None:
     """The model section of a run's config.json; None where the folder is no run."""
     path = folder / "config.json"
-    found = store.read_json(path) if path.is_file() else None
+    found = store.read_json(path, ADVICE) if path.is_file() else None
     settings = found.get("settings") if isinstance(found, dict) else None
     model = settings.get("model") if isinstance(settings, dict) else None
     return model if isinstance(model, dict) else None
