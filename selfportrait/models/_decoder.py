@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from selfportrait.models._packed import PackedDecoder
 from selfportrait.models._tokens import EncodedTokens
 
 __all__ = ["Continuation", "KeyValues", "forward", "positions", "visible"]
@@ -95,7 +96,8 @@ def forward(
 class Continuation:
     """Rows that go on token by token. Distinct prompts are read once, and their keys and values copied to their rows.
 
-    `hidden` (B, D) is the state that predicts each row's next token; `step` feeds that token.
+    `hidden` (B, D) is the state that predicts each row's next token; `step` feeds that token. A small decoder on a CPU
+    goes on packed, with its weights and adapters as they are when the prompts are read.
     """
 
     def __init__(
@@ -117,13 +119,17 @@ class Continuation:
         self._next = prompts.mask.sum(1, keepdim=True).to(device)  # (B, 1)
         self._seen = None if mask is None else _and_ones(prompts.mask, num_tokens - 1)[:, None, None].to(device)
         self._length = length
+        self._packed = PackedDecoder(decoder) if PackedDecoder.fits(decoder) else None
         self.hidden = states[index, -1]  # (B, D)
 
     def step(self, states: torch.Tensor) -> None:
         """Go on by one token a row, given as embedded (B, D)."""
         self._length += 1
         seen = None if self._seen is None else self._seen[..., : self._length]
-        self.hidden = forward(self._decoder, states[:, None], self._next, seen, self._cache)[:, -1]
+        if self._packed is None:
+            self.hidden = forward(self._decoder, states[:, None], self._next, seen, self._cache)[:, -1]
+        else:
+            self.hidden = self._packed.step(states, self._next, seen, self._cache)
         self._next = self._next + 1
 
 

@@ -1,0 +1,97 @@
+"""A packed decoder goes on as its layers do, whatever is in them, and is made only where it is exact and worth it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from peft import LoraConfig
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from selfportrait.models import _packed
+from selfportrait.models._decoder import Continuation
+from selfportrait.models._packed import PackedDecoder
+from selfportrait.models._reference import without_adapters
+from selfportrait.models._tokens import left_pad
+
+PROMPTS = left_pad([[1, 5, 2], [1, 6, 7, 8, 2], [1, 5, 2], [1, 9, 2]], 0)  # with padding, and one twice
+STEPS = 4
+
+
+def new_llama(**settings: object) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 32, "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 3}
+    config = LlamaConfig(**{**sizes, "num_attention_heads": 4, "initializer_range": 0.3, **settings})
+    model = LlamaForCausalLM(config).eval().requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        if "norm" in name or "bias" in name:
+            torch.nn.init.normal_(parameter, mean=0.7, std=0.2)
+    return model
+
+
+def with_adapters(model: LlamaForCausalLM) -> LlamaForCausalLM:
+    """The model with one that adds something."""
+    model.add_adapter(LoraConfig(r=2, lora_alpha=6, target_modules=["q_proj", "o_proj", "up_proj", "down_proj"]))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+@torch.no_grad()
+def states(model: LlamaForCausalLM) -> Iterator[torch.Tensor]:
+    """The states of four rows, token after token."""
+    decoder = model.model
+    rows = Continuation(decoder, decoder.embed_tokens, PROMPTS, STEPS + 1)
+    for step in range(STEPS):
+        rows.step(decoder.embed_tokens(torch.tensor([3, 4, 5, 6]) + step))
+        yield rows.hidden
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        new_llama,
+        lambda: new_llama(num_key_value_heads=2, attention_bias=True, mlp_bias=True),
+        lambda: with_adapters(new_llama(attention_bias=True)),
+    ],
+    ids=["plain", "grouped keys and biases", "adapters"],
+)
+def test_it_goes_on_as_its_layers_do(new: Callable[[], LlamaForCausalLM], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = new()
+    packed = list(states(model))
+    monkeypatch.setattr(PackedDecoder, "fits", staticmethod(lambda _: False))
+    layered = list(states(model))
+    for ours, theirs in zip(packed, layered, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_it_knows_whether_adapters_are_on() -> None:
+    model, without = with_adapters(new_llama()), new_llama()
+    bare = torch.stack(list(states(without)))
+    assert not torch.allclose(torch.stack(list(states(model))), bare, atol=0.1)
+    with without_adapters(model):
+        assert torch.allclose(torch.stack(list(states(model))), bare, rtol=1e-4, atol=1e-5)
+
+
+def test_it_is_used_where_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    step = PackedDecoder.step
+    monkeypatch.setattr(PackedDecoder, "step", lambda self, *args: calls.append(1) or step(self, *args))
+    list(states(new_llama()))
+    assert len(calls) == STEPS
+    list(states(new_llama().to(torch.bfloat16)))
+    assert len(calls) == STEPS
+
+
+def test_it_fits_small_decoders_in_full_precision_that_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = new_llama().model
+    assert not PackedDecoder.fits(decoder)
+    with torch.no_grad():
+        assert PackedDecoder.fits(decoder)
+        assert not PackedDecoder.fits(new_llama().to(torch.bfloat16).model)
+        assert not PackedDecoder.fits(new_llama().to("meta").model)
+        with decoder.layers[1].mlp.register_forward_hook(lambda *_: None):
+            assert not PackedDecoder.fits(decoder)
+        assert PackedDecoder.fits(decoder)
+        monkeypatch.setattr(_packed, "LARGEST", 100)
+        assert not PackedDecoder.fits(decoder)
