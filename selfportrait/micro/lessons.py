@@ -1,7 +1,8 @@
 """What the micro token model learns from: pictures to draw, questions about pictures, and texts to write, as ids.
 
-Read this to see what it is taught. Its captions are not all true: like captions of the web they overlook things, so the
-trained model draws too many; its questions are all answered exactly, so it sees better than it draws.
+Read this to see what it is taught. Its captions are not all true: like captions of the web they mix up what belongs to
+what and overlook things, so the trained model draws that too; its questions are all answered exactly, so it sees better
+than it draws.
 """
 
 import random
@@ -41,6 +42,7 @@ __all__ = [
     "draw_scenes",
     "looks",
     "questions_about",
+    "questions_between",
     "see",
     "texts",
     "tokenize",
@@ -48,8 +50,10 @@ __all__ = [
 
 CATEGORIES = {"color": 1.0, "shape": 1.0, "spatial": 2.0, "numeracy": 2.0, "complex": 1.6}
 DETAILED = 0.2  # share of the captions that are detailed versions of others
-OVERLOOKED = 0.3  # share of the counting captions that say one fewer than there is
-QUESTIONS = 12  # about a picture
+MISTAKEN = 0.4  # share of the captions that say something else than what is there
+OTHER_SIDE = {"left": "right", "right": "left"}
+QUESTIONS, BETWEEN = 12, 8  # about a picture: of every kind, and of counts, places and above all relations
+RELATIONS_FIRST = 6  # of the latter, where a picture has shapes that can stand in one
 ASKED_KINDS = 3  # kinds of shapes that are there, and pairs of them, to ask about
 WHAT_IS_THERE = "What is there?"  # answered by naming everything: it teaches to look, and nobody asks it later
 LONGEST_PROMPT, LONGEST_QUESTION, LONGEST_TEXT, LONGEST_LIST = 40, 40, 112, 72  # tokens
@@ -108,8 +112,8 @@ def draw_scenes(count: int, seed: int) -> Scenes:
         drawn = _claim(rng)
         if is_held_out(text := say(drawn)):
             continue
-        is_overlooked = all(phrase.is_counted for phrase in drawn.phrases) and rng.random() < OVERLOOKED
-        found.append((text, drawn, lay_out(_with_one_more(drawn, rng) if is_overlooked else drawn, rng)))
+        is_mistaken = rng.random() < MISTAKEN
+        found.append((text, drawn, lay_out(_mistaken(drawn, rng) if is_mistaken else drawn, rng)))
     captions, claims, scenes = zip(*found, strict=True)
     return Scenes(list(captions), list(claims), list(scenes))
 
@@ -125,12 +129,33 @@ def _claim(rng: random.Random) -> Claim:
     return rng.choice(rewriting.densify(drawn, changed, rng))
 
 
+def _mistaken(claim: Claim, rng: random.Random) -> Claim:
+    """What is there when a caption claims something else, as one that is written carelessly does.
+
+    A relation or a side the other way round, one shape more than is counted, or colours or sizes at the wrong shapes;
+    where a caption can do none of these, it overlooks a shape.
+    """
+    first, *rest = claim.phrases
+    if claim.relation:
+        return replace(claim, phrases=claim.phrases[::-1])
+    if claim.place and claim.place != "center":
+        vertical, horizontal = claim.place.split()
+        return replace(claim, place=f"{vertical} {OTHER_SIDE[horizontal]}")
+    if len(rest) == 1 and not first.is_counted:
+        second = rest[0]
+        if first.size != second.size:
+            return replace(claim, phrases=(replace(first, size=second.size), replace(second, size=first.size)))
+        if first.colour != second.colour and first.shape != second.shape:
+            return replace(claim, phrases=(replace(first, colour=second.colour), replace(second, colour=first.colour)))
+    return _with_one_more(claim, rng)
+
+
 def _with_one_more(claim: Claim, rng: random.Random) -> Claim:
-    """The claim with one more shape of one of its kinds."""
-    phrases = list(claim.phrases)
-    index = rng.randrange(len(phrases))
-    phrases[index] = replace(phrases[index], count=phrases[index].count + 1)
-    return replace(claim, phrases=tuple(phrases))
+    """The claim with one more shape of one of its kinds, a counted one if there is any."""
+    counted = [index for index, phrase in enumerate(claim.phrases) if phrase.is_counted]
+    index = rng.choice(counted or range(len(claim.phrases)))
+    more = replace(claim.phrases[index], count=claim.phrases[index].count + 1)
+    return replace(claim, phrases=(*claim.phrases[:index], more, *claim.phrases[index + 1 :]))
 
 
 @torch.no_grad()
@@ -187,6 +212,7 @@ def looks(
         else:
             found, background = truth(scenes[index]), scenes[index].background
         pairs = questions_about(own, found, background, rng)
+        pairs += questions_between(found, background, rng) or pairs[:BETWEEN]  # nothing stands in an empty picture
         asked.append(words.questions([question for question, _ in pairs])[1])
         answers.append([words.answers(answer)[0] for _, answer in pairs])
         question = words.questions([WHAT_IS_THERE])[1][0]
@@ -198,8 +224,8 @@ def looks(
     flat = list(chain.from_iterable(asked))
     return Looks(
         pictures,
-        _padded(flat, LONGEST_QUESTION, words.pad).view(len(asked), QUESTIONS, -1),
-        _lengths(flat).view(len(asked), QUESTIONS),
+        _padded(flat, LONGEST_QUESTION, words.pad).view(len(asked), QUESTIONS + BETWEEN, -1),
+        _lengths(flat).view(len(asked), QUESTIONS + BETWEEN),
         torch.tensor(answers),
         _padded(lists, LONGEST_LIST, words.pad),
         torch.tensor(starts),
@@ -235,6 +261,25 @@ def questions_about(own: Claim, found: list[Detection], background: str, rng: ra
         answer = rng.random() < 0.5
         if by_answer[answer]:
             pairs.append((rng.choice(by_answer[answer]), answer))
+    return pairs
+
+
+def questions_between(found: list[Detection], background: str, rng: random.Random) -> list[tuple[str, bool]]:
+    """Questions about shapes that are there: how two stand, how many there are and where, yes as often as no.
+
+    From yes and no about how two stand a small model learns slowest; so most are of these, where there are two kinds.
+    """
+    related: dict[bool, list[str]] = {True: [], False: []}
+    others: dict[bool, list[str]] = {True: [], False: []}
+    for check in _about(found, rng):
+        pool = related if check.kind == "relation" else others
+        pool[verify(check, found, background)].append(check.text)
+    pairs = []
+    for index in range(BETWEEN if others[True] else 0):
+        pool = related if index < RELATIONS_FIRST and related[True] and related[False] else others
+        wanted = rng.random() < 0.5
+        answer = wanted if pool[wanted] else not wanted
+        pairs.append((rng.choice(pool[answer]), answer))
     return pairs
 
 

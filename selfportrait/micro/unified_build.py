@@ -30,12 +30,11 @@ __all__ = ["build"]
 
 TOKENIZER_STEPS, STEPS = 3_400, 5_000
 RESTART = 0.8  # share of the updates after which the learning rate rises once more
-DRAWINGS, LOOKS, TEXTS = 48_000, 16_000, 16_000
+DRAWINGS, LOOKS, TEXTS = 192_000, 32_000, 16_000
 OWN_FROM = 0.6  # share of the updates before the restart after which it looks at pictures of its own, too
 OWN_PICTURES, LATER_OWN_PICTURES = 3_000, 6_000  # drawn by the model at that update, and at the restart
-LAST_STEPS, LAST_RATE = 700, 0.6  # updates, and their learning rate against that of the first ones
 LAST_OWN_PICTURES = 8_000  # drawn by the model that comes first
-LAST_BATCH = Batch(24, 32, 8, 8)
+OWN_SHARE = 1 / 3  # of the pictures that are looked at, once it has drawn some
 LAST_OWN_SEED = 1_000  # of the scenes that these are to show
 CHECKPOINT_EVERY = 100
 GUIDANCE = 2.0
@@ -49,12 +48,24 @@ class Taught(NamedTuple):
     written: Texts
 
 
+class Training(NamedTuple):
+    """So many updates on the same batches, at a share of the learning rates of the first ones."""
+
+    steps: int
+    batch: Batch
+    rate: float
+
+
+# With its eyes open: to draw first of all, and then to look.
+LAST = (Training(2_200, Batch(128, 24, 8, 8), 1.0), Training(800, Batch(64, 40, 10, 6), 0.8))
+
+
 def build(
     out: Path,
     *,
     steps: int = STEPS,
     tokenizer_steps: int = TOKENIZER_STEPS,
-    last_steps: int = LAST_STEPS,
+    last: Sequence[Training] = LAST,
     drawings: int = DRAWINGS,
     looks: int = LOOKS,
     own_pictures: tuple[int, int, int] = (OWN_PICTURES, LATER_OWN_PICTURES, LAST_OWN_PICTURES),
@@ -76,19 +87,21 @@ def build(
         _save_averaged(trainer, processor, first)
     model = JanusForConditionalGeneration.from_pretrained(first, dtype=torch.float32, use_safetensors=True)
     asked = _last_looks(first, words, work, own_pictures[2], seed, device)
-    trainer = UnifiedTrainer(
-        model,
-        words,
-        steps=last_steps,
-        batch=LAST_BATCH,
-        heads=eyes.new_heads(unified.WIDTH, seed=seed),
-        learning_rate=LAST_RATE * LEARNING_RATE,
-        muon_learning_rate=LAST_RATE * MUON_LEARNING_RATE,
-        seed=seed + 1,
-        device=device,
-    )
-    _train(trainer, work / "last", last_steps, taught._replace(seen=_mixed(taught.seen, asked)))
-    trainer.use_ema()
+    taught, heads = taught._replace(seen=_mixed(taught.seen, asked)), eyes.new_heads(unified.WIDTH, seed=seed)
+    for number, training in enumerate(last):
+        trainer = UnifiedTrainer(
+            model,
+            words,
+            steps=training.steps,
+            batch=training.batch,
+            heads=heads,
+            learning_rate=training.rate * LEARNING_RATE,
+            muon_learning_rate=training.rate * MUON_LEARNING_RATE,
+            seed=seed + 1 + number,
+            device=device,
+        )
+        _train(trainer, work / f"last-{number}", training.steps, taught)
+        trainer.use_ema()
     unified.save(model, processor, out)
     return out
 
@@ -207,11 +220,12 @@ def _draw(captions: list[str], folder: Path, device: str, seed: int) -> Tensor:
 
 
 def _mixed(truth: Looks, own: Looks) -> Looks:
-    """As many pictures of the truth as of its own; ids are padded to the longer of both."""
+    """Pictures of the truth, and its own so many times that they are a third; ids are padded to the longer of both."""
+    times = max(1, round(OWN_SHARE / (1 - OWN_SHARE) * len(truth.pictures) / len(own.pictures)))
     mixed = []
     for first, second in zip(truth, own, strict=True):
         width = max(first.shape[-1], second.shape[-1])
-        both = (first[: len(second)], second)
+        both = (first, *[second] * times)
         mixed.append(torch.cat([F.pad(part, (0, width - part.shape[-1])) if part.ndim > 1 else part for part in both]))
     return Looks(*mixed)
 

@@ -26,6 +26,7 @@ EMPTY_PROMPTS = 0.1  # share of drawings without their words, which guidance nee
 SHARED, PADDING = -1, -2  # owners that are no text: the picture, which all see, and what nobody else sees
 LISTS = 0.5  # weight of naming everything in a picture, against that of answering
 CELLS = 0.5  # weight of saying what is in each cell
+KINDS = 0.5  # weight of saying how many there are of a kind that is named, and where
 HEADS = "heads."  # before the names of parameters that are not the model's
 
 
@@ -78,7 +79,8 @@ def _packed(questions: Tensor, lengths: Tensor, lists: Tensor, list_lengths: Ten
 class UnifiedTrainer:
     """The optimizer state; `step` is one update, `state` and `load_state` let a build go on where it was stopped.
 
-    With `heads` of `eyes.new_heads` the features of pictures that are looked at also learn to say what is where.
+    With `heads` of `eyes.new_heads` the features of pictures that are looked at also learn to say what is where, and
+    the states at the kinds that a question names how many of them there are and where.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class UnifiedTrainer:
         self.num_words = self.model.config.text_config.vocab_size
         self.prefix = torch.tensor(words.questions([""])[0], device=device)
         self.heads = None if heads is None else heads.to(device)
+        self.nouns = eyes.Nouns(words.tokenizer)
         self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         if heads is not None:
             self.parameters |= {f"{HEADS}{name}": p for name, p in heads.named_parameters()}
@@ -226,7 +229,9 @@ class UnifiedTrainer:
             * F.cross_entropy(self.model.lm_head(named[:, :-1][is_named]).float(), lists[:, 1:][is_named]),
         }
         if self.heads is not None:
-            losses["cells"] = CELLS * eyes.cells_loss(self.heads, features, data.cells[rows].long().to(self.device))
+            cells = data.cells[rows].long().to(self.device)
+            losses["cells"] = CELLS * eyes.cells_loss(self.heads, features, cells)
+            losses["kinds"] = KINDS * eyes.kinds_loss(self.heads, branches, questions, cells, self.nouns)
         return losses
 
     def _side_by_side(self, features: Tensor, packed: Packed) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from selfportrait.asking.questions import whole_question
 from selfportrait.micro import lessons, picture_tokenizer, unified
 from selfportrait.micro.detect import verify
-from selfportrait.micro.language import checks, parse
+from selfportrait.micro.language import checks, parse, say
 from selfportrait.micro.lessons import Looks
 from selfportrait.micro.logic import read_question, truth
 from selfportrait.micro.scenes import is_held_out
@@ -100,6 +100,21 @@ def test_answers_are_true_and_as_often_yes_as_no() -> None:
     assert sum(said) / len(said) == pytest.approx(0.5, abs=0.06)
 
 
+def test_most_questions_between_shapes_are_about_how_two_stand() -> None:
+    rng, related, said = random.Random(0), [], []
+    for scene in lessons.draw_scenes(80, seed=3).scenes:
+        found = truth(scene)
+        pairs = lessons.questions_between(found, scene.background, rng)
+        assert len(pairs) == lessons.BETWEEN
+        asked = [(read_question(text), answer) for text, answer in pairs]
+        assert all(check and answer == verify(check, found, scene.background) for check, answer in asked)
+        related += [check.kind == "relation" for check, _ in asked if check and len({one.name for one in found}) > 1]
+        said += [answer for _, answer in asked]
+    assert sum(related) / len(related) == pytest.approx(lessons.RELATIONS_FIRST / lessons.BETWEEN, abs=0.1)
+    assert sum(said) / len(said) == pytest.approx(0.5, abs=0.06)
+    assert lessons.questions_between([], "gray", rng) == []
+
+
 def test_shapes_that_are_there_are_asked_about() -> None:
     items = (
         Item("red", "star", "medium", 8, 8),
@@ -119,15 +134,40 @@ def test_shapes_that_are_there_are_asked_about() -> None:
     assert {one.subject.name for one in asked if one.subject} == {"red star", "blue ring"}
 
 
-def test_counting_captions_overlook_things() -> None:
-    many = lessons.draw_scenes(1200, seed=2)
-    counted = [
-        sum(phrase.count for phrase in own.phrases) - len(scene.items)
+def test_captions_are_mistaken_about_what_they_say() -> None:
+    many = lessons.draw_scenes(1500, seed=2)
+    mistaken = [
+        (own, scene)
         for own, scene in zip(many.claims, many.scenes, strict=True)
-        if all(phrase.is_counted for phrase in own.phrases)
+        if not all(verify(one, truth(scene), scene.background) for one in checks(own))
     ]
-    assert set(counted) == {0, -1}
-    assert counted.count(-1) / len(counted) == pytest.approx(lessons.OVERLOOKED, abs=0.08)
+    assert len(mistaken) / 1500 == pytest.approx(lessons.MISTAKEN, abs=0.05)
+    more = [len(scene.items) - sum(phrase.count for phrase in own.phrases) for own, scene in mistaken]
+    assert set(more) == {0, 1}
+    is_counted = [all(phrase.is_counted for phrase in own.phrases) and not own.relation for own, _ in mistaken]
+    assert {count for count, counted in zip(more, is_counted, strict=True) if counted} == {1}
+    assert {count for (own, _), count in zip(mistaken, more, strict=True) if own.relation} == {0}
+
+
+@pytest.mark.parametrize(
+    ("caption", "shown"),
+    [
+        ("a red star left of a blue ring", "a blue ring left of a red star"),
+        ("a red star at the top left", "a red star at the top right"),
+        ("a red star and a blue ring", "a blue star and a red ring"),
+        ("a small red star and a large red ring", "a large red star and a small red ring"),
+        ("two red stars and one blue ring", None),  # one more of either
+    ],
+)
+def test_a_mistaken_caption_shows_something_near_it(caption: str, shown: str | None) -> None:
+    drawn = {say(lessons._mistaken(parse(caption), random.Random(seed))) for seed in range(20)}
+    expected = {shown} if shown else {"three red stars and one blue ring", "two red stars and two blue rings"}
+    assert drawn == expected
+
+
+def test_a_caption_that_can_mix_up_nothing_overlooks_a_shape() -> None:
+    drawn = lessons._mistaken(parse("a red star"), random.Random(0))
+    assert [phrase.count for phrase in drawn.phrases] == [2]
 
 
 def test_everything_is_named_in_reading_order(scenes: lessons.Scenes) -> None:
@@ -138,13 +178,15 @@ def test_everything_is_named_in_reading_order(scenes: lessons.Scenes) -> None:
     assert [name.split()[-2:] for name in names.split(", ")] == [[item.colour, item.shape] for item in rows]
 
 
-def test_pictures_of_the_truth_and_its_own_are_mixed_half_and_half(taught) -> None:
+def test_a_third_of_the_pictures_that_are_looked_at_are_its_own(taught) -> None:
     looks = taught[1]
-    own = Looks(*(part[:2] for part in looks))
+    count = len(looks.pictures)
+    own = Looks(*(part[: count // 4] for part in looks))
     wider = own._replace(questions=torch.nn.functional.pad(own.questions, (0, 5)))
     mixed = _mixed(looks, wider)
-    assert len(mixed.pictures) == len(mixed.answers) == 4
-    assert torch.equal(mixed.questions[2:], wider.questions)
+    assert len(mixed.pictures) == len(mixed.answers) == count + 2 * (count // 4)
+    assert torch.equal(mixed.questions[:count, :, :-5], looks.questions)
+    assert torch.equal(mixed.questions[count:], torch.cat([wider.questions] * 2))
 
 
 # Updates

@@ -8,6 +8,7 @@ from transformers import JanusForConditionalGeneration
 
 from selfportrait.micro import eyes, unified_build, unified_training
 from selfportrait.micro.checkpoints import embedded
+from selfportrait.micro.unified_build import Training
 from selfportrait.micro.unified_training import Batch
 
 TINY = Batch(drawings=2, looks=2, questions=2, texts=2)
@@ -17,7 +18,6 @@ TINY = Batch(drawings=2, looks=2, questions=2, texts=2)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few of everything an update learns from."""
     monkeypatch.setattr(unified_build, "TEXTS", 12)
-    monkeypatch.setattr(unified_build, "LAST_BATCH", TINY)
     monkeypatch.setattr(unified_training, "BATCHES", {0: TINY})
 
 
@@ -27,8 +27,8 @@ def build(out: Path) -> bytes:
     if not folder.exists():
         model = JanusForConditionalGeneration.from_pretrained(embedded("micro-janus"), dtype=torch.float32)
         model.model.vqmodel.save_pretrained(folder)
-    sizes = {"steps": 5, "last_steps": 3, "drawings": 8, "looks": 4}
-    unified_build.build(out, own_pictures=(2, 2, 3), **sizes)
+    last = (Training(3, TINY, 1.0), Training(2, TINY, 0.5))
+    unified_build.build(out, steps=5, last=last, drawings=8, looks=4, own_pictures=(2, 2, 3))
     return (out / "model.safetensors").read_bytes()
 
 
