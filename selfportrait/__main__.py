@@ -2,7 +2,10 @@
 
 import sys
 
+from selfportrait import processes
 from selfportrait.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    processes.end(code)
+    sys.exit(code)

@@ -7,8 +7,10 @@ anything, and torch is not imported.
 
 import datetime
 import json
+import logging
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -24,6 +26,7 @@ __all__ = [
     "check_environment",
     "copy_from",
     "count",
+    "end",
     "gather",
     "index",
     "is_main",
@@ -150,6 +153,19 @@ def _leave() -> None:
         _outlast_main()
         raise
     torch.distributed.destroy_process_group()
+
+
+def end(code: int) -> None:
+    """End this process at once where there are several, with all that was said written out; otherwise return.
+
+    A thread of torch.distributed that asks for the interpreter while it is being taken down aborts the process; the
+    launcher then calls a run failed that was finished.
+    """
+    if count() > 1:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _outlast_main() -> None:

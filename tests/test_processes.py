@@ -1,5 +1,6 @@
 """Several processes of one run: who does what, what they say to each other, and how an error in one ends all."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,20 @@ def test_a_worlds_size_without_a_rank_is_somebody_elses(monkeypatch: pytest.Monk
     monkeypatch.setenv("WORLD_SIZE", "two")
     processes.check_environment()
     assert processes.count() == 1
+
+
+def test_one_of_several_processes_ends_without_taking_the_interpreter_down() -> None:
+    code = (
+        "import atexit, runpy, sys; atexit.register(print, 'taken down'); sys.argv = ['selfportrait', '--version']; "
+        "runpy.run_module('selfportrait', run_name='__main__')"
+    )
+    for launcher, expected in (({}, True), ({"RANK": "0", "WORLD_SIZE": "2"}, False)):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, **launcher}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert "selfportrait" in done.stdout
+        assert ("taken down" in done.stdout) == expected
 
 
 def test_one_process_does_everything_and_imports_nothing() -> None:
