@@ -63,17 +63,20 @@ def index() -> int:
 
 
 def _is_launched() -> bool:
-    return "RANK" in os.environ and all(os.environ.get(name, "0").isdecimal() for name in NUMBERS)
+    return "RANK" in os.environ and _no_number() is None
+
+
+def _no_number() -> str | None:
+    return next((name for name in NUMBERS if not os.environ.get(name, "0").isdecimal()), None)
 
 
 def check_environment() -> None:
     """Raise ValueError where the environment says who this process is in anything but numbers."""
-    for name in NUMBERS if "RANK" in os.environ else ():
-        if not os.environ.get(name, "0").isdecimal():
-            raise ValueError(
-                f"the environment variable {name} is {os.environ[name]!r}, and a launcher such as torchrun would have "
-                "put a whole number there: unset it to work in one process"
-            )
+    if "RANK" in os.environ and (name := _no_number()):
+        raise ValueError(
+            f"the environment variable {name} is {os.environ[name]!r}, and a launcher such as torchrun would have put "
+            "a whole number there: unset it to work in one process"
+        )
 
 
 def is_main() -> bool:

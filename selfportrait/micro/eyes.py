@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from selfportrait.micro.language import plural
 from selfportrait.micro.world import COLOURS, GRID, RADII, SHAPES, SIDE
 from selfportrait.types import Detection
 
@@ -79,7 +80,7 @@ class Nouns:
             for number, name in enumerate(names):
                 table[_token(tokenizer, name)] = number
         for number, name in (*enumerate(SHAPES), (ANY, "shape")):
-            for noun in (name, name + ("es" if name.endswith("s") else "s")):
+            for noun in (name, plural(name)):
                 self._shapes[_token(tokenizer, noun)] = number
 
     def of(self, ids: Tensor) -> tuple[Tensor, Tensor]:

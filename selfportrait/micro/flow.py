@@ -7,7 +7,6 @@ all true: like captions of the web they overlook things, so the trained model dr
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +20,8 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
 from selfportrait.micro.autoencoder import pixels_of
-from selfportrait.micro.language import NUMBERS, PLACES, RELATIONS, Claim, say
-from selfportrait.micro.scenes import claim, is_held_out, lay_out, place_word
+from selfportrait.micro.language import NUMBERS, PLACES, RELATIONS, say
+from selfportrait.micro.scenes import claim, is_held_out, lay_out, place_word, with_one_more
 from selfportrait.micro.world import BACKGROUNDS, COLOURS, SHAPES, Scene, render
 from selfportrait.models._attention import RepeatedTokenAttention
 
@@ -157,15 +156,7 @@ def _examples(categories: dict[str, float], rng: random.Random) -> Iterator[tupl
         drawn = claim(category, rng)
         if not is_held_out(text := say(drawn)):
             is_overlooked = category == "numeracy" and rng.random() < OVERLOOKED
-            yield text, lay_out(_with_one_more(drawn, rng) if is_overlooked else drawn, rng)
-
-
-def _with_one_more(claim: Claim, rng: random.Random) -> Claim:
-    """The claim with one more shape of one of its kinds."""
-    phrases = list(claim.phrases)
-    index = rng.randrange(len(phrases))
-    phrases[index] = replace(phrases[index], count=phrases[index].count + 1)
-    return replace(claim, phrases=tuple(phrases))
+            yield text, lay_out(with_one_more(drawn, rng) if is_overlooked else drawn, rng)
 
 
 @torch.no_grad()

@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from selfportrait.micro.world import BACKGROUNDS, COLOURS, SHAPES
 from selfportrait.types import Question
 
-__all__ = ["NUMBERS", "PLACES", "RELATIONS", "Check", "Claim", "Phrase", "checks", "parse", "questions", "say"]
+__all__ = [
+    "NUMBERS",
+    "PLACES",
+    "RELATIONS",
+    "Check",
+    "Claim",
+    "Phrase",
+    "checks",
+    "parse",
+    "plural",
+    "questions",
+    "say",
+]
 
 NUMBERS = ("one", "two", "three", "four", "five", "six")
 RELATIONS = ("left of", "right of", "above", "below")
@@ -55,7 +67,8 @@ class Check:
     value: str | int | None = None
 
 
-def _plural(shape: str) -> str:
+def plural(shape: str) -> str:
+    """The word for several of a kind of shape."""
     return shape + ("es" if shape == "cross" else "s")
 
 
@@ -63,7 +76,7 @@ def _noun_phrase(phrase: Phrase) -> str:
     if not phrase.is_counted:
         article = "an" if phrase.name[0] in "aeiou" else "a"
         return f"{article} {phrase.name}"
-    name = phrase.name if phrase.count == 1 else phrase.name.removesuffix(phrase.shape) + _plural(phrase.shape)
+    name = phrase.name if phrase.count == 1 else phrase.name.removesuffix(phrase.shape) + plural(phrase.shape)
     return f"{NUMBERS[phrase.count - 1]} {name}"
 
 
@@ -83,7 +96,7 @@ def say(claim: Claim) -> str:
     return text
 
 
-_SHAPE_OF = {form: shape for shape in SHAPES for form in (shape, _plural(shape))}
+_SHAPE_OF = {form: shape for shape in SHAPES for form in (shape, plural(shape))}
 _PHRASE = re.compile(
     rf"^(?P<number>an?|{'|'.join(NUMBERS)})(?: (?P<size>{'|'.join(SIZES)}))?(?: (?P<colour>{'|'.join(COLOURS)}))?"
     rf" (?P<shape>{'|'.join(_SHAPE_OF)})$"
@@ -163,7 +176,7 @@ def _is_there(count: int) -> str:
 
 
 def _of_kind(phrase: Phrase) -> str:
-    return phrase.name if phrase.count == 1 else phrase.name.removesuffix(phrase.shape) + _plural(phrase.shape)
+    return phrase.name if phrase.count == 1 else phrase.name.removesuffix(phrase.shape) + plural(phrase.shape)
 
 
 def _count_check(phrase: Phrase) -> Check:

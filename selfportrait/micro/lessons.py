@@ -25,7 +25,7 @@ from selfportrait.micro.detect import background_of, detect, verify
 from selfportrait.micro.language import NUMBERS, PLACES, RELATIONS, Check, Claim, Phrase, checks, say
 from selfportrait.micro.logic import truth
 from selfportrait.micro.picture_tokenizer import GRID, decode, tokens_of
-from selfportrait.micro.scenes import SHAPE_CATEGORIES, claim, is_held_out, lay_out
+from selfportrait.micro.scenes import SHAPE_CATEGORIES, claim, is_held_out, lay_out, with_one_more
 from selfportrait.micro.world import GRID as CELLS
 from selfportrait.micro.world import SIDE, Scene, render
 from selfportrait.micro.writing import TASKS, examples
@@ -147,15 +147,7 @@ def _mistaken(claim: Claim, rng: random.Random) -> Claim:
             return replace(claim, phrases=(replace(first, size=second.size), replace(second, size=first.size)))
         if first.colour != second.colour and first.shape != second.shape:
             return replace(claim, phrases=(replace(first, colour=second.colour), replace(second, colour=first.colour)))
-    return _with_one_more(claim, rng)
-
-
-def _with_one_more(claim: Claim, rng: random.Random) -> Claim:
-    """The claim with one more shape of one of its kinds, a counted one if there is any."""
-    counted = [index for index, phrase in enumerate(claim.phrases) if phrase.is_counted]
-    index = rng.choice(counted or range(len(claim.phrases)))
-    more = replace(claim.phrases[index], count=claim.phrases[index].count + 1)
-    return replace(claim, phrases=(*claim.phrases[:index], more, *claim.phrases[index + 1 :]))
+    return with_one_more(claim, rng)
 
 
 @torch.no_grad()

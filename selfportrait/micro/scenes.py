@@ -6,6 +6,7 @@ A prompt's text alone decides its split, so the two sets are disjoint by constru
 import hashlib
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -25,6 +26,7 @@ __all__ = [
     "place_word",
     "prompts",
     "scatter",
+    "with_one_more",
 ]
 
 SHAPE_CATEGORIES = ("color", "shape", "spatial", "numeracy", "complex")
@@ -152,6 +154,14 @@ def _is_cell_at(cell: tuple[int, int], place: str) -> bool:
         return column in (1, 2) and row in (1, 2)
     vertical, horizontal = place.split()
     return (row < 2) == (vertical == "top") and (column < 2) == (horizontal == "left")
+
+
+def with_one_more(claim: Claim, rng: random.Random) -> Claim:
+    """The claim with one more shape of one of its kinds, a counted one if there is any."""
+    counted = [index for index, phrase in enumerate(claim.phrases) if phrase.is_counted]
+    index = rng.choice(counted or range(len(claim.phrases)))
+    more = replace(claim.phrases[index], count=claim.phrases[index].count + 1)
+    return replace(claim, phrases=(*claim.phrases[:index], more, *claim.phrases[index + 1 :]))
 
 
 def lay_out(claim: Claim, rng: random.Random) -> Scene:
