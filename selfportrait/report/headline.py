@@ -53,7 +53,7 @@ def what_ran(run: RunRecord) -> dict[str, Any]:
         "recipe": str(recipe.get("name") or "unknown"),
         "judge": str(settings.get("judge", {}).get("name") or "unknown"),
         "steps_done": steps_done,
-        "steps": recipe.get("steps"),
+        "steps": steps * (recipe.get("rounds") or 1) if (steps := recipe.get("steps")) else None,  # of all rounds
         "rounds_done": len(accuracies_by_round(run)),
         "rounds": recipe.get("rounds"),
         "is_finished": run.is_finished,

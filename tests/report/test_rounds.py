@@ -15,6 +15,7 @@ import pytest
 from selfportrait import store
 from selfportrait.report import write_report
 from selfportrait.report.calibration import calibrations
+from selfportrait.report.headline import what_ran
 from selfportrait.report.preferences import choose, example_pairs
 from selfportrait.report.progress import events, training_charts
 from selfportrait.report.prompts import example_prompts
@@ -77,6 +78,14 @@ def test_its_size_is_bounded_and_said(in_rounds: Path) -> None:
     assert pictures == (72 if "mask:" in pairs else 36)  # 3 rounds, 6 pairs, 2 sides, with or without a mask
     assert f"{pictures} pictures here in all" in pairs
     assert len(html) < 1_000_000
+
+
+def test_the_steps_of_a_round_are_taken_in_each(rounds_run: Path) -> None:
+    settings = json.loads((rounds_run / "config.json").read_text())
+    settings["settings"]["recipe"]["steps"] = 12
+    (rounds_run / "config.json").write_text(json.dumps(settings))
+    ran = what_ran(read_run(rounds_run))
+    assert (ran["steps_done"], ran["steps"]) == (36, 36)
 
 
 def test_it_says_what_ran_and_how_each_round_changed_it(in_rounds: Path) -> None:
