@@ -51,7 +51,7 @@ __all__ = [
 CATEGORIES = {"color": 1.0, "shape": 1.0, "spatial": 2.0, "numeracy": 2.0, "complex": 1.6}
 DETAILED = 0.2  # share of the captions that are detailed versions of others
 MISTAKEN = 0.4  # share of the captions that say something else than what is there
-OTHER_SIDE = {"left": "right", "right": "left"}
+MIXED_UP = 0.25  # share of these, where they relate nothing, that mix up what belongs to what
 QUESTIONS, BETWEEN = 12, 8  # about a picture: of every kind, and of counts, places and above all relations
 RELATIONS_FIRST = 6  # of the latter, where a picture has shapes that can stand in one
 ASKED_KINDS = 3  # kinds of shapes that are there, and pairs of them, to ask about
@@ -132,22 +132,11 @@ def _claim(rng: random.Random) -> Claim:
 def _mistaken(claim: Claim, rng: random.Random) -> Claim:
     """What is there when a caption claims something else, as one that is written carelessly does.
 
-    A relation or a side the other way round, one shape more than is counted, or colours or sizes at the wrong shapes;
-    where a caption can do none of these, it overlooks a shape.
+    Mostly one shape more than it counts; else its colours, sizes or numbers at the wrong shapes, where it has them.
     """
-    first, *rest = claim.phrases
-    if claim.relation:
-        return replace(claim, phrases=claim.phrases[::-1])
-    if claim.place and claim.place != "center":
-        vertical, horizontal = claim.place.split()
-        return replace(claim, place=f"{vertical} {OTHER_SIDE[horizontal]}")
-    if len(rest) == 1 and not first.is_counted:
-        second = rest[0]
-        if first.size != second.size:
-            return replace(claim, phrases=(replace(first, size=second.size), replace(second, size=first.size)))
-        if first.colour != second.colour and first.shape != second.shape:
-            return replace(claim, phrases=(replace(first, colour=second.colour), replace(second, colour=first.colour)))
-    return with_one_more(claim, rng)
+    is_mixed_up = claim.relation is None and rng.random() < MIXED_UP
+    swapped = rewriting.perturb(claim, "swap", rng) if is_mixed_up else None
+    return swapped or with_one_more(claim, rng)
 
 
 @torch.no_grad()

@@ -5,13 +5,11 @@ as `models/janus.py` asks them.
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import JanusForConditionalGeneration
 
 from selfportrait.micro import eyes
@@ -170,9 +168,7 @@ class UnifiedTrainer:
         if places is not None:
             return _decoder.forward(self.decoder, states, places, mask)
         places = torch.arange(states.shape[1], device=self.device)[None]
-        is_slow = self.device == "cpu"  # flash attention there takes half the time of rows this short
-        with sdpa_kernel(SDPBackend.MATH) if is_slow else nullcontext():
-            return _decoder.forward(self.decoder, states, places, None)
+        return _decoder.forward(self.decoder, states, places, None)
 
     # Drawing
 

@@ -12,7 +12,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 __all__ = ["attention_to_prompt", "kept_layers", "object_maps", "word_span"]
 
-QUERIES_AT_ONCE = 64
+QUERIES_AT_ONCE = 32
 EPSILON = 1e-8
 MARKERS = " Ġ▁"  # of a leading space, in the tokens of different tokenizers
 

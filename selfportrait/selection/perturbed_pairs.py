@@ -29,15 +29,17 @@ def perturbed_pairs(
     *,
     min_score: Annotated[float, Field(ge=-1, le=1)] = 0.6,
     choice: Literal["filtered", "random"] = "filtered",
+    pairs_per_prompt: Annotated[int, Field(ge=1)] = 1,
 ) -> Selected:
-    """Pair one candidate of each prompt with its hard negative, both asked the questions of the base prompt.
+    """Pair candidates of each prompt with their hard negatives, all asked the questions of the base prompt.
 
     A candidate is discarded when no question is answered yes or its score is below `min_score`; a hard negative when
     every question is answered yes (a tie is no yes). Of the indices with both left, the highest score of the candidate
-    decides, then the lowest index. "random" is the ablation: no filter, an index at random. As in the source, the
-    scores of a pair are not compared: its margin can be negative.
+    decides, then the lowest index, up to `pairs_per_prompt`. "random" is the ablation: no filter, indices at random. As
+    in the source, the scores of a pair are not compared: its margin can be negative.
 
-    Source: filtering and selection of OSPO, https://arxiv.org/abs/2506.02015, whose tau is `min_score`.
+    Source: filtering and selection of OSPO, https://arxiv.org/abs/2506.02015, whose tau is `min_score`; it keeps one
+        pair a prompt.
     Raises ValueError for a candidate without answers, on which the filter rests.
     """
 
@@ -48,12 +50,14 @@ def perturbed_pairs(
         if not slots:
             return "missing scores"
         if choice == "random":
-            return [make_pair(*random.Random(derive(seed, slots[0].chosen.prompt_id, "slot")).choice(slots))]
+            chance = random.Random(derive(seed, slots[0].chosen.prompt_id, "slot"))
+            return [make_pair(*slot) for slot in chance.sample(slots, min(pairs_per_prompt, len(slots)))]
         right = [slot for slot in slots if any(is_yes(slot.chosen)) and value(slot.chosen) >= min_score]
         clear = [slot for slot in right if not all(is_yes(slot.rejected))]
         if not clear:
             return "no hard negative is wrong" if right else "no candidate is right"
-        return [make_pair(*max(clear, key=lambda slot: value(slot.chosen)))]
+        best = sorted(clear, key=lambda slot: -value(slot.chosen))[:pairs_per_prompt]
+        return [make_pair(*slot) for slot in best]
 
     return select(judged, choose)
 

@@ -1,6 +1,7 @@
 """The token model before and while it learns: its words, its lessons, its updates, and going on after a stop."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from torch.nn.functional import normalize
 from selfportrait.asking.questions import whole_question
 from selfportrait.micro import lessons, picture_tokenizer, unified
 from selfportrait.micro.detect import verify
-from selfportrait.micro.language import checks, parse, say
+from selfportrait.micro.language import Claim, checks, parse, say
 from selfportrait.micro.lessons import Looks
 from selfportrait.micro.logic import read_question, truth
 from selfportrait.micro.scenes import is_held_out
@@ -144,30 +145,38 @@ def test_captions_are_mistaken_about_what_they_say() -> None:
     assert len(mistaken) / 1500 == pytest.approx(lessons.MISTAKEN, abs=0.05)
     more = [len(scene.items) - sum(phrase.count for phrase in own.phrases) for own, scene in mistaken]
     assert set(more) == {0, 1}
-    is_counted = [all(phrase.is_counted for phrase in own.phrases) and not own.relation for own, _ in mistaken]
-    assert {count for count, counted in zip(more, is_counted, strict=True) if counted} == {1}
-    assert {count for (own, _), count in zip(mistaken, more, strict=True) if own.relation} == {0}
+    assert sum(more) / len(more) > 0.75
+    assert {count for (own, _), count in zip(mistaken, more, strict=True) if own.relation} == {1}
 
 
 @pytest.mark.parametrize(
     ("caption", "shown"),
     [
-        ("a red star left of a blue ring", "a blue ring left of a red star"),
-        ("a red star at the top left", "a red star at the top right"),
-        ("a red star and a blue ring", "a blue star and a red ring"),
-        ("a small red star and a large red ring", "a large red star and a small red ring"),
-        ("two red stars and one blue ring", None),  # one more of either
+        ("a red star", {"two red stars"}),
+        ("a red star left of a blue ring", {"two red stars left of a blue ring", "a red star left of two blue rings"}),
+        (
+            "a red star and a blue ring",
+            {"two red stars and a blue ring", "a red star and two blue rings", "a blue star and a red ring"},
+        ),
+        (
+            "two red stars and one blue ring",
+            {
+                "three red stars and one blue ring",
+                "two red stars and two blue rings",
+                "one red star and two blue rings",
+            },
+        ),
     ],
 )
-def test_a_mistaken_caption_shows_something_near_it(caption: str, shown: str | None) -> None:
-    drawn = {say(lessons._mistaken(parse(caption), random.Random(seed))) for seed in range(20)}
-    expected = {shown} if shown else {"three red stars and one blue ring", "two red stars and two blue rings"}
-    assert drawn == expected
+def test_a_mistaken_caption_shows_something_near_it(caption: str, shown: set[str]) -> None:
+    drawn = {_said(lessons._mistaken(parse(caption), random.Random(seed))) for seed in range(60)}
+    assert drawn == shown
 
 
-def test_a_caption_that_can_mix_up_nothing_overlooks_a_shape() -> None:
-    drawn = lessons._mistaken(parse("a red star"), random.Random(0))
-    assert [phrase.count for phrase in drawn.phrases] == [2]
+def _said(claim: Claim) -> str:
+    """A claim as a prompt, also where it has several of a kind that it does not count."""
+    counted = (replace(phrase, is_counted=phrase.is_counted or phrase.count > 1) for phrase in claim.phrases)
+    return say(replace(claim, phrases=tuple(counted)))
 
 
 def test_everything_is_named_in_reading_order(scenes: lessons.Scenes) -> None:

@@ -66,6 +66,15 @@ def test_equal_scores_take_the_lowest_index_whatever_the_order_of_rows() -> None
     assert indices(perturbed_pairs(judged, 0)) == indices(perturbed_pairs(judged[::-1], 0)) == ["a1"]
 
 
+def test_several_slots_of_a_prompt_best_first() -> None:
+    judged = slot("a", 0, (0.6, 0.8), NO) + slot("a", 1, NO, NO) + slot("a", 2, YES, NO)
+    assert indices(perturbed_pairs(judged, 0, pairs_per_prompt=3)) == ["a2", "a0"]
+    assert indices(perturbed_pairs(judged, 0, pairs_per_prompt=1)) == ["a2"]
+    unfiltered = perturbed_pairs(judged, 0, choice="random", pairs_per_prompt=2)
+    assert len(set(indices(unfiltered))) == 2
+    assert len(perturbed_pairs(judged, 0, choice="random", pairs_per_prompt=9).pairs) == 3
+
+
 def test_missing_scores_are_left_out_and_counted() -> None:
     whole = slot("a", 0, YES, NO)
     missing = Judged("a", "a1", 1, Score(None, "unreadable")), slot("a", 1, YES, NO)[1]

@@ -52,3 +52,9 @@ def test_what_is_left_out_is_counted() -> None:
     assert ids(ranked_pairs(judged(0.5, 0.4, 0.1), 0).pairs) == [("0", "1"), ("0", "2"), ("1", "2")]
     assert ids(ranked_pairs(judged(0.5, 0.4, 0.1), 0, min_margin=0.35).pairs) == [("0", "2")]
     assert ranked_pairs(judged(0.5, 0.4, 0.1), 0, min_margin=0.5).dropped == {"small margin": 1}
+
+
+def test_a_chosen_that_is_wrong_itself() -> None:
+    assert ids(ranked_pairs(judged(0.6, 0.5, 0.1), 0, min_score=0.6).pairs) == [("0", "1"), ("0", "2")]
+    assert ranked_pairs(judged(0.5, 0.4, 0.1), 0, min_score=0.6).dropped == {"no candidate is right": 1}
+    assert len(ranked_pairs(judged(-1.0, 0.0), 0).pairs) == 1
