@@ -108,7 +108,7 @@ def _run(
 def _attention(states: torch.Tensor, cache: KeyValues | None) -> AbstractContextManager[None]:
     """Plain attention for short rows (B, Q, D) on a CPU, with or without gradients so that both round alike.
 
-    Forward and backward take a third less than with flash attention, which is the faster one where rows go on.
+    In bfloat16 forward and backward take a quarter less than with flash attention, in float32 about as long.
     """
     is_slow = cache is None and states.device.type == "cpu" and states.shape[1] <= SHORT
     return sdpa_kernel(SDPBackend.MATH) if is_slow else nullcontext()
