@@ -2,13 +2,16 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 from selfportrait.asking.base import Unreadable, Written, collect
 from selfportrait.asking.perturb import Edit, edits
 from selfportrait.asking.roles import perturbed
-from selfportrait.micro.language import parse, say
-from selfportrait.micro.rewriting import perturb
+from selfportrait.micro.language import Claim, parse, say
+from selfportrait.micro.rewriting import MOST_SHAPES, perturb
+from selfportrait.micro.scenes import with_one_more
 from selfportrait.seeds import derive
 from selfportrait.types import Prompt
 
@@ -16,13 +19,15 @@ __all__ = ["Micro"]
 
 
 class Micro:
-    """Edit each prompt's claim as the table of OSPO says; every perturbed prompt conflicts with its own for certain.
+    """Edit each prompt's claim; every perturbed prompt conflicts with its own for certain.
 
-    A slot whose edit finds nothing to change, such as the colours of two red shapes, is left out and counted.
+    `edit` is OSPO's table, or "add" in every slot: one shape more of a kind that the prompt names, which is what the
+    embedded models draw by mistake. A slot whose edit finds nothing to change, such as the colours of two red shapes,
+    is left out and counted.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, *, edit: Literal["table", "add"] = "table") -> None:
+        self.seed, self.edit = seed, edit
 
     def __call__(self, prompts: Sequence[Prompt]) -> Written:
         """The perturbed prompts of each prompt, slot by slot; raises ValueError for a prompt of another language."""
@@ -31,7 +36,16 @@ class Micro:
 
     def _perturbed(self, prompt: Prompt, slot: int, edit: Edit, text: str) -> list[Prompt]:
         rng = random.Random(derive(self.seed, prompt.id, slot, "perturb"))
-        claim = perturb(parse(text), edit, rng)
-        if claim is None:
-            raise Unreadable(f"nothing to {edit}")
-        return [perturbed(prompt, slot, edit, say(claim))]
+        name = edit if self.edit == "table" else self.edit
+        changed = perturb(parse(text), edit, rng) if self.edit == "table" else _added(parse(text), rng)
+        if changed is None:
+            raise Unreadable(f"nothing to {name}")
+        return [perturbed(prompt, slot, name, say(changed))]
+
+
+def _added(claim: Claim, rng: random.Random) -> Claim | None:
+    if sum(phrase.count for phrase in claim.phrases) >= MOST_SHAPES:
+        return None
+    more = with_one_more(claim, rng)
+    phrases = [replace(one, is_counted=one.is_counted or one.count > 1) for one in more.phrases]
+    return replace(more, phrases=tuple(phrases))
