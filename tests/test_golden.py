@@ -18,10 +18,14 @@ from selfportrait.asking.yes_no import Answer
 from selfportrait.judges.self_vqa import SelfVqa
 from selfportrait.losses.base import PairLogps, Term
 from selfportrait.losses.dpo import dpo
+from selfportrait.losses.gpo import gpo
 from selfportrait.losses.ipo import ipo
+from selfportrait.losses.kto import kto
 from selfportrait.losses.sft import sft
 from selfportrait.losses.simpo import simpo
+from selfportrait.losses.spo import spo
 from selfportrait.losses.sum import weighted_sum
+from selfportrait.selection.softmax import softmax
 from selfportrait.types import Prompt, Question
 from selfportrait.weights._masks import min_max, otsu, soften
 from selfportrait.weights.object_mask import object_masks
@@ -142,6 +146,39 @@ def diffusion_dpo(given: Values) -> Values:
     return {"loss": dpo(*errors(given), beta=given["beta"] / 2).loss.item()}  # its equation keeps the half
 
 
+def kto_discrete(given: Values) -> Values:
+    # two desirable and two undesirable log-ratios are two pairs; the baseline, given here, is what kto takes the mean for
+    desirable, undesirable = given["logratio_sum"][:2], given["logratio_sum"][2:]
+    shift = given["kl"] - max(0.0, sum(given["logratio_sum"]) / 4)
+    policy = pairs([value - shift for value in desirable], [value - shift for value in undesirable])
+    assert (policy.chosen.sum() + policy.rejected.sum()).item() < 0  # so the baseline stays 0
+    output = kto(policy, pairs([0.0, 0.0], [0.0, 0.0]), beta=given["beta"])
+    sides = [
+        kto(policy, pairs([0.0, 0.0], [0.0, 0.0]), beta=given["beta"], undesirable_weight=0.0).loss * 2,
+        kto(policy, pairs([0.0, 0.0], [0.0, 0.0]), beta=given["beta"], desirable_weight=0.0).loss * 2,
+    ]
+    return {"per_sample": torch.cat(sides).tolist(), "mean": output.loss.mean().item()}
+
+
+def clipped(given: Values) -> Values:
+    sides = {name: tensor(given[name]) for name in ("logp_w", "logp_l", "ref_logp_w", "ref_logp_l")}
+    policy, reference = (pairs(sides[f"{model}logp_w"], sides[f"{model}logp_l"]) for model in ("", "ref_"))
+    loss = spo(policy, reference, beta=given["beta"], clip=given["eps_clip"]).loss.item()
+    return {"loss": loss}
+
+
+def rwr(given: Values) -> Values:
+    rewards, error = tensor([given["reward"]]), tensor([given["mse"]])
+    temperature = given["temperature"] / rewards.std(correction=0).item()  # ours is in standard deviations
+    advantages = softmax(rewards, temperature=temperature).advantages
+    best = softmax(rewards, temperature=1e-3).advantages
+    return {
+        "sft_best_of_group": gpo(-error, None, best).loss.mean().item(),
+        "softmax_weights": (advantages[0] / 3).tolist(),
+        "rwr_softmax": gpo(-error, None, advantages).loss.mean().item(),
+    }
+
+
 def diffusion_dpo_zero(given: Values) -> Values:
     policy = pairs(-0.9, -0.95)
     return {"loss": dpo(policy, policy, beta=2500.0).loss.item()}
@@ -162,8 +199,18 @@ FOUND: dict[str, Callable[[Values], Values]] = {
     "flow_dpo": diffusion_dpo,
     "inpo_loss": diffusion_dpo,
     "diffusion_dpo_zero": diffusion_dpo_zero,
+    "kto_discrete": kto_discrete,
+    "spo_loss": clipped,
+    "d3po_loss": clipped,
+    "rwr": rwr,
 }
-LEFT_OUT = {"dpo_label_smoothing": {"robust"}, "flow_dpo": {"inside"}}
+LEFT_OUT = {
+    "dpo_label_smoothing": {"robust"},
+    "flow_dpo": {"inside"},
+    "spo_loss": {"ratio_w", "ratio_l"},
+    "d3po_loss": {"ratio_w", "ratio_l"},
+    "rwr": {"rwr_raw_reward(flow_grpo repo)"},
+}
 """Numbers of a case that nothing in the package computes."""
 
 
