@@ -147,7 +147,7 @@ def diffusion_dpo(given: Values) -> Values:
 
 
 def kto_discrete(given: Values) -> Values:
-    # two desirable and two undesirable log-ratios are two pairs; the baseline, given here, is what kto takes the mean for
+    # two desirable and two undesirable log-ratios are two pairs; the baseline is given, where kto takes a mean
     desirable, undesirable = given["logratio_sum"][:2], given["logratio_sum"][2:]
     shift = given["kl"] - max(0.0, sum(given["logratio_sum"]) / 4)
     policy = pairs([value - shift for value in desirable], [value - shift for value in undesirable])
