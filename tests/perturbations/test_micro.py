@@ -32,6 +32,12 @@ def test_an_edit_that_finds_nothing_is_counted() -> None:
     assert written.dropped == {"nothing to swap": 1}
 
 
+def test_a_prompt_of_another_language_among_others_is_counted() -> None:
+    written = Perturb(0)([Prompt("a", "ano triangle"), Prompt("b", "a red circle")])
+    assert {prompt.parent for prompt in written.prompts} == {"b"}
+    assert written.dropped == {"not in the language": 3}
+
+
 def test_one_shape_more_in_every_slot() -> None:
     base = [Prompt("a", "a red circle and a blue square", "attribute2"), Prompt("b", "six stars", "layout2")]
     written = Perturb(0, edit="add")(base)
