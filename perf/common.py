@@ -16,7 +16,7 @@ from rich.table import Table
 from selfportrait import console
 from selfportrait.draws.forward_noise import forward_noise
 from selfportrait.losses.gpo import gpo as gpo_loss
-from selfportrait.micro import flow
+from selfportrait.micro import denoisers, flow
 from selfportrait.micro.autoencoder import new_autoencoder
 from selfportrait.models.sd3 import SD3
 from selfportrait.recipes.gpo import Algorithm, Groups, Learner, _learn
@@ -57,7 +57,7 @@ def pipeline(path: str | None) -> Iterator[str]:
     autoencoder = new_autoencoder()
     autoencoder.register_to_config(shift_factor=0.0, scaling_factor=1.0)
     with tempfile.TemporaryDirectory() as folder:
-        flow.save(flow.new_pipeline(autoencoder, spells=False, seed=0), Path(folder))
+        denoisers.save(flow.new_pipeline(autoencoder, spells=False, seed=0), Path(folder))
         yield folder
 
 

@@ -259,7 +259,7 @@ def doctor() -> None:
 
 @micro.command(epilog=example("micro build sd3", "micro build janus --out my-token-model --device cuda"))
 def build(
-    name: Annotated[str, typer.Argument(metavar="{sd3,sd3-text,janus}", help="Which model.")],
+    name: Annotated[str, typer.Argument(metavar="{sd,sd3,sd3-text,janus}", help="Which model.")],
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="By default runs/micro- and the name.")] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Updates of the transformer; by default the shipped model's.")

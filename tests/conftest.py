@@ -35,10 +35,10 @@ def _expression(config: pytest.Config) -> str:
 @pytest.fixture(scope="session")
 def tiny_sd3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a `StableDiffusion3Pipeline` of the embedded architecture with random weights, without T5."""
-    from selfportrait.micro import flow  # here: most tests need no diffusers
+    from selfportrait.micro import denoisers  # here: most tests need no diffusers
 
     folder = tmp_path_factory.mktemp("models") / "tiny-sd3"
-    flow.save(_untrained(), folder)
+    denoisers.save(_untrained(), folder)
     return folder
 
 
@@ -49,18 +49,18 @@ def tiny_sd3_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from diffusers import StableDiffusion3Pipeline
     from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
-    from selfportrait.micro import flow
+    from selfportrait.micro import denoisers
 
     parts = _untrained().components
     width = parts["transformer"].config.joint_attention_dim
     letters = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
-    parts["tokenizer_3"] = T5Tokenizer(vocab=letters + [(letter, -3.0) for letter in flow.LETTERS], extra_ids=0)
+    parts["tokenizer_3"] = T5Tokenizer(vocab=letters + [(letter, -3.0) for letter in denoisers.LETTERS], extra_ids=0)
     torch.manual_seed(1)
     parts["text_encoder_3"] = T5EncoderModel(
         T5Config(vocab_size=32, d_model=width, d_kv=16, d_ff=32, num_layers=1, num_heads=2)
     )
     folder = tmp_path_factory.mktemp("models") / "tiny-sd3-t5"
-    flow.save(StableDiffusion3Pipeline(**parts), folder)
+    denoisers.save(StableDiffusion3Pipeline(**parts), folder)
     return folder
 
 

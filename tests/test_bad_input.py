@@ -10,7 +10,7 @@ import pytest
 
 from selfportrait import config, store
 from selfportrait.cli import main
-from selfportrait.micro import autoencoder, flow
+from selfportrait.micro import autoencoder, denoisers, flow
 
 Capture = pytest.CaptureFixture[str]
 
@@ -30,7 +30,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     vae = autoencoder.new_autoencoder()
     vae.register_to_config(scaling_factor=1.0, shift_factor=0.0)
-    flow.save(flow.new_pipeline(vae, spells=False, seed=0), folder)
+    denoisers.save(flow.new_pipeline(vae, spells=False, seed=0), folder)
     return folder
 
 

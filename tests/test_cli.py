@@ -19,7 +19,7 @@ from selfportrait import cli, components, config, console, images, store
 from selfportrait.cli import main
 from selfportrait.commands import describe, evaluate, improve, loading, pairs
 from selfportrait.losses.base import Term
-from selfportrait.micro import autoencoder, flow
+from selfportrait.micro import autoencoder, denoisers, flow
 from selfportrait.micro.language import parse
 from selfportrait.micro.world import Item, Scene, render
 
@@ -42,7 +42,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     vae = autoencoder.new_autoencoder()
     vae.register_to_config(scaling_factor=1.0, shift_factor=0.0)
-    flow.save(flow.new_pipeline(vae, spells=False, seed=0), folder)
+    denoisers.save(flow.new_pipeline(vae, spells=False, seed=0), folder)
     return folder
 
 

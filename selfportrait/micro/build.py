@@ -4,17 +4,19 @@ Read this for the order and the sizes. It goes on where it was stopped.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusion3Pipeline
+from diffusers import AutoencoderKL, DiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from selfportrait import progress, store
-from selfportrait.micro import autoencoder, flow, unified_build
+from selfportrait.micro import autoencoder, denoisers, flow, unet, unified_build
 from selfportrait.micro.detect import background_of, detect, verify
 from selfportrait.micro.language import checks
 from selfportrait.micro.scenes import SHAPE_CATEGORIES, claim, lay_out
@@ -26,16 +28,19 @@ __all__ = ["NAMES", "RECIPES", "build", "reconstruction_accuracy"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one embedded pipeline learns: shares of the categories, updates, and whether words are spelt by letters."""
+    """What one embedded pipeline is made of and learns: shares of the categories, and updates."""
 
+    new_pipeline: Callable[..., DiffusionPipeline]
+    trainer: Callable[..., denoisers.Trainer]
     categories: dict[str, float]
     steps: int
-    spells: bool = False
 
 
+_SHAPES = {"color": 1.0, "shape": 1.0, "spatial": 2.0, "numeracy": 2.0, "complex": 1.6}
 RECIPES = {
-    "sd3": Recipe({"color": 1.0, "shape": 1.0, "spatial": 2.0, "numeracy": 2.0, "complex": 1.6}, steps=3_000),
-    "sd3-text": Recipe({"text": 1.0}, steps=2_600, spells=True),
+    "sd": Recipe(unet.new_pipeline, unet.trainer, _SHAPES, steps=3_000),
+    "sd3": Recipe(partial(flow.new_pipeline, spells=False), flow.trainer, _SHAPES, steps=3_000),
+    "sd3-text": Recipe(partial(flow.new_pipeline, spells=True), flow.trainer, {"text": 1.0}, steps=2_600),
 }
 NAMES = (*RECIPES, "janus")
 AUTOENCODER_STEPS = 6_000
@@ -53,7 +58,7 @@ def build(
     seed: int = 0,
     device: str = "auto",
 ) -> Path:
-    """Train `sd3`, `sd3-text` or `janus` and save the model in `out`; intermediate results stay in `out`/.build.
+    """Train `sd`, `sd3`, `sd3-text` or `janus` and save the model in `out`; intermediate results stay in `out`/.build.
 
     What is finished there is used as it is, so two pipelines can share an autoencoder by a copy of its folder. The
     token model is built by `unified_build`. Raises ValueError for an unknown name, or where a file stands in the place
@@ -68,12 +73,12 @@ def build(
         return unified_build.build(out, steps=steps or unified_build.STEPS, seed=seed, device=device)
     recipe, work = RECIPES[name], out / ".build"
     vae = _autoencoder(work, autoencoder_steps, seed, device)
-    pipeline = flow.new_pipeline(vae, spells=recipe.spells, seed=seed)
+    pipeline = recipe.new_pipeline(vae, seed=seed)
     data = _training_set(pipeline, recipe, training_set, seed, device, work)
-    trainer = flow.FlowTrainer(pipeline, steps=steps or recipe.steps, seed=seed, device=device)
+    trainer = recipe.trainer(pipeline, steps=steps or recipe.steps, seed=seed, device=device)
     _train(trainer, data, work)
     trainer.use_ema()
-    flow.save(pipeline, out)
+    denoisers.save(pipeline, out)
     return out
 
 
@@ -92,26 +97,26 @@ def _autoencoder(work: Path, steps: int, seed: int, device: str) -> AutoencoderK
 
 
 def _training_set(
-    pipeline: StableDiffusion3Pipeline, recipe: Recipe, size: int, seed: int, device: str, work: Path
-) -> flow.TrainingSet:
+    pipeline: DiffusionPipeline, recipe: Recipe, size: int, seed: int, device: str, work: Path
+) -> denoisers.TrainingSet:
     path = work / f"training-set-{size}.safetensors"
     if not path.is_file():
         with progress.bar("drawing the training set", total=size) as advance:
-            data = flow.make_training_set(
+            data = denoisers.make_training_set(
                 pipeline, recipe.categories, size=size, seed=seed, device=device, on_step=advance
             )
         save_file(data._asdict(), path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
-    return flow.TrainingSet(**load_file(path))
+    return denoisers.TrainingSet(**load_file(path))
 
 
-def _train(trainer: flow.FlowTrainer, data: flow.TrainingSet, work: Path) -> None:
+def _train(trainer: denoisers.Trainer, data: denoisers.TrainingSet, work: Path) -> None:
     saved = checkpoint.latest(work / "checkpoints")
     first = 0
     if saved is not None:
         trainer.load_state(saved.tensors)
         first = saved.step
-    with progress.bar("training the transformer", total=trainer.steps, done=first) as advance:
+    with progress.bar("training the denoiser", total=trainer.steps, done=first) as advance:
         for index in range(first, trainer.steps):
             loss = trainer.step(index, data)
             if (index + 1) % CHECKPOINT_EVERY == 0:

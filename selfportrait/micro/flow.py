@@ -1,14 +1,11 @@
-"""Training the flow-matching transformers of the micro pipelines, with their text encoders, from nothing.
+"""The flow-matching transformers of the micro pipelines: what they are made of, and what they learn.
 
 Read this to rebuild them; `selfportrait micro build` calls it. The pipeline is a real `StableDiffusion3Pipeline`:
-16 image tokens, 18 text tokens, no T5. Blocks' matrices learn by Muon, everything else by AdamW. Its captions are not
-all true: like captions of the web they overlook things, so the trained model draws too many, and has that to improve.
+16 image tokens, 18 text tokens, no T5. Blocks' matrices learn by Muon, everything else by AdamW.
 """
 
-import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import NamedTuple
+from functools import partial
+from typing import Any
 
 import torch
 from diffusers import (
@@ -17,100 +14,25 @@ from diffusers import (
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
 )
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextModelWithProjection
 
-from selfportrait.micro.autoencoder import pixels_of
-from selfportrait.micro.language import NUMBERS, PLACES, RELATIONS, say
-from selfportrait.micro.scenes import claim, is_held_out, lay_out, place_word, with_one_more
-from selfportrait.micro.world import BACKGROUNDS, COLOURS, SHAPES, Scene, render
+from selfportrait.micro.denoisers import Batch, Trainer, new_tokenizer, text_config, vocabulary
 from selfportrait.models._attention import RepeatedTokenAttention
 
-__all__ = ["FlowTrainer", "TrainingSet", "make_training_set", "new_pipeline", "save"]
+__all__ = ["new_pipeline", "trainer"]
 
-TOKENS = 18
 TEXT_WIDTH, TEXT_LAYERS, POOLED = 64, 3, 32
 WIDTH_PER_HEAD, HEADS, LAYERS = 32, 4, 6
 ABSENT_T5_TOKENS = 256  # diffusers' default for `max_sequence_length`
 SHIFT = 3.0
 TRAINING_SHIFT = 2.0
-EMPTY_PROMPTS = 0.1
-OVERLOOKED = 0.4  # share of counting captions that say one fewer than there is
-ENCODED_AT_ONCE = 25  # pictures; full-resolution activations of more leave a CPU's cache
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
-
-def _vocabulary() -> list[str]:
-    words = [
-        "a",
-        "an",
-        "and",
-        "on",
-        "at",
-        "in",
-        "the",
-        "background",
-        "small",
-        "large",
-        *NUMBERS,
-        *COLOURS,
-        *BACKGROUNDS,
-    ]
-    words += [part for phrase in (*RELATIONS, *PLACES) for part in phrase.split()]
-    words += [form for shape in SHAPES for form in (shape, shape + ("es" if shape == "cross" else "s"))]
-    return list(dict.fromkeys(words))
-
-
-def _split(word: str, merges: list[tuple[str, str]]) -> list[str]:
-    """Byte-pair encoding of a word: apply each merge in order of rank."""
-    parts = [*word[:-1], word[-1] + "</w>"]
-    for pair in merges:
-        index = 0
-        while index < len(parts) - 1:
-            if (parts[index], parts[index + 1]) == pair:
-                parts[index : index + 2] = ["".join(pair)]
-            index += 1
-    return parts
-
-
-def new_tokenizer(words: list[str]) -> CLIPTokenizer:
-    """A CLIP tokenizer that knows these words whole and spells every other word by letters."""
-    symbols = [*LETTERS, '"', ",", "."]
-    tokens = dict.fromkeys(form for symbol in symbols for form in (symbol, symbol + "</w>"))
-    merges: list[tuple[str, str]] = []
-    for word in words:
-        while len(parts := _split(word, merges)) > 1:
-            merges.append((parts[0], parts[1]))
-            tokens[parts[0] + parts[1]] = None
-    vocabulary = {token: index for index, token in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
-    return CLIPTokenizer(
-        vocab=vocabulary,
-        merges=merges,
-        model_max_length=TOKENS,
-        pad_token="<|endoftext|>",  # noqa: S106
-    )
-
-
-def _new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=TEXT_WIDTH,
-        intermediate_size=4 * TEXT_WIDTH,
-        num_hidden_layers=TEXT_LAYERS,
-        num_attention_heads=2,
-        max_position_embeddings=TOKENS,
-        projection_dim=POOLED,
-        hidden_act="gelu",
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return CLIPTextModelWithProjection(config)
 
 
 def new_pipeline(autoencoder: AutoencoderKL, *, spells: bool, seed: int) -> StableDiffusion3Pipeline:
     """An untrained pipeline; `spells` leaves every word to its letters, which the text category needs."""
     torch.manual_seed(seed)
-    tokenizer = new_tokenizer([] if spells else _vocabulary())
+    tokenizer = new_tokenizer([] if spells else vocabulary())
+    config = text_config(tokenizer, width=TEXT_WIDTH, layers=TEXT_LAYERS, projection_dim=POOLED)
     channels = autoencoder.config["latent_channels"]
     transformer = SD3Transformer2DModel(
         sample_size=16,
@@ -130,183 +52,45 @@ def new_pipeline(autoencoder: AutoencoderKL, *, spells: bool, seed: int) -> Stab
         transformer=transformer,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
         vae=autoencoder,
-        text_encoder=_new_text_encoder(tokenizer),
+        text_encoder=CLIPTextModelWithProjection(config),
         tokenizer=tokenizer,
-        text_encoder_2=_new_text_encoder(tokenizer),
+        text_encoder_2=CLIPTextModelWithProjection(config),
         tokenizer_2=tokenizer,
         text_encoder_3=None,
         tokenizer_3=None,
     )
 
 
-class TrainingSet(NamedTuple):
-    """Token ids (N, T) and scaled latents (N, C, H, W) of training prompts and their pictures."""
-
-    tokens: torch.Tensor
-    latents: torch.Tensor
-
-
-def _examples(categories: dict[str, float], rng: random.Random) -> Iterator[tuple[str, Scene]]:
-    while True:
-        category = rng.choices(list(categories), list(categories.values()))[0]
-        if category == "text" and rng.random() < 0.5:  # any letters, so that unseen words can be spelt
-            letters = "".join(rng.choice(LETTERS) for _ in range(rng.randint(2, 5)))
-            yield f'the word "{letters}"', Scene(word=place_word(letters, rng))
-            continue
-        drawn = claim(category, rng)
-        if not is_held_out(text := say(drawn)):
-            is_overlooked = category == "numeracy" and rng.random() < OVERLOOKED
-            yield text, lay_out(with_one_more(drawn, rng) if is_overlooked else drawn, rng)
+def trainer(pipeline: StableDiffusion3Pipeline, **settings: Any) -> Trainer:
+    """Make the transformer and the text encoders learn; the settings are those of `Trainer`."""
+    pipeline.transformer.set_attn_processor(RepeatedTokenAttention(ABSENT_T5_TOKENS))
+    modules = {
+        "transformer": pipeline.transformer,
+        "encoder": pipeline.text_encoder,
+        "encoder_2": pipeline.text_encoder_2,
+    }
+    empty = pipeline.tokenizer([""], padding="max_length", return_tensors="pt").input_ids
+    return Trainer(modules, partial(_loss, pipeline), _is_block, empty, **settings)
 
 
-@torch.no_grad()
-def make_training_set(
-    pipeline: StableDiffusion3Pipeline,
-    categories: dict[str, float],
-    *,
-    size: int,
-    seed: int,
-    device: str = "cpu",
-    on_step: Callable[[int], None],
-) -> TrainingSet:
-    """Draw and encode `size` examples of training prompts; categories map to their shares."""
-    vae = pipeline.vae.to(device).eval()
-    rng = random.Random(f"flow-{seed}")
-    examples = _examples(categories, rng)
-    tokens, latents = [], []
-    for _ in range(0, size, 250):
-        texts, scenes = zip(*(next(examples) for _ in range(250)), strict=True)
-        pictures = pixels_of([render(scene) for scene in scenes]).to(device)
-        mean = torch.cat([vae.encode(part).latent_dist.mean for part in pictures.split(ENCODED_AT_ONCE)])
-        latents.append(((mean - vae.config.shift_factor) * vae.config.scaling_factor).half().cpu())
-        tokens.append(pipeline.tokenizer(list(texts), padding="max_length", return_tensors="pt").input_ids)
-        on_step(250)
-    return TrainingSet(torch.cat(tokens), torch.cat(latents))
+def _is_block(name: str) -> bool:
+    return ".transformer_blocks." in name
 
 
-class FlowTrainer:
-    """The optimizer state of one pipeline's transformer and text encoders; `step` is one update."""
-
-    def __init__(
-        self,
-        pipeline: StableDiffusion3Pipeline,
-        *,
-        steps: int,
-        batch: int = 128,
-        learning_rate: float = 1e-3,
-        muon_learning_rate: float = 2e-3,
-        ema_decay: float = 0.9985,
-        seed: int = 0,
-        device: str = "cpu",
-    ) -> None:
-        self.steps, self.batch, self.seed, self.device, self.ema_decay = steps, batch, seed, device, ema_decay
-        self.transformer = pipeline.transformer.to(device).train()
-        self.transformer.set_attn_processor(RepeatedTokenAttention(ABSENT_T5_TOKENS))
-        self.encoders = [pipeline.text_encoder.to(device).train(), pipeline.text_encoder_2.to(device).train()]
-        self.empty = pipeline.tokenizer([""], padding="max_length", return_tensors="pt").input_ids.to(device)
-        self.parameters = {
-            f"{prefix}.{name}": parameter
-            for prefix, module in zip(("transformer", "encoder", "encoder_2"), self._modules(), strict=True)
-            for name, parameter in module.named_parameters()
-        }
-        matrices = {name for name, p in self.parameters.items() if ".transformer_blocks." in name and p.ndim == 2}
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(
-                [p for name, p in self.parameters.items() if name in matrices],
-                lr=muon_learning_rate,
-                weight_decay=0.01,
-                adjust_lr_fn="match_rms_adamw",
-            ),
-            torch.optim.AdamW(
-                [p for name, p in self.parameters.items() if name not in matrices],
-                lr=learning_rate,
-                betas=(0.9, 0.98),
-                weight_decay=0.0,
-                fused=True,
-            ),
-        ]
-        self.base_rates = [muon_learning_rate, learning_rate]
-        self.ema = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-
-    def _modules(self) -> list[torch.nn.Module]:
-        return [self.transformer, *self.encoders]
-
-    def _rate(self, step: int) -> float:
-        """Linear warm-up over 200 steps, then constant, then linear to zero over the last 40 %."""
-        return min((step + 1) / 200, 1.0) * min((self.steps - step) / (0.4 * self.steps), 1.0)
-
-    def encode(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids (B, T) -> context (B, T + 1, D) whose last token stands for the absent T5, pooled (B, P)."""
-        outputs = [encoder(tokens, output_hidden_states=True) for encoder in self.encoders]
-        context = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
-        pooled = torch.cat([output.text_embeds for output in outputs], dim=-1)
-        return torch.nn.functional.pad(context, (0, 0, 0, 1)), pooled
-
-    def step(self, index: int, data: TrainingSet) -> float:
-        """One update on a batch that (seed, index) alone decides; returns the loss."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
-        rows = torch.randint(len(data.tokens), (self.batch,), generator=generator)
-        latents = data.latents[rows].float().to(self.device)
-        noise = torch.randn(latents.shape, generator=generator).to(self.device)
-        u = torch.randn(self.batch, generator=generator).sigmoid()
-        sigma = (TRAINING_SHIFT * u / (1 + (TRAINING_SHIFT - 1) * u)).to(self.device)
-        is_empty = (torch.rand(self.batch, 1, generator=generator) < EMPTY_PROMPTS).to(self.device)
-        context, pooled = self.encode(torch.where(is_empty, self.empty, data.tokens[rows].to(self.device)))
-        level = sigma[:, None, None, None]
-        velocity = self.transformer((1 - level) * latents + level * noise, context, pooled, 1000 * sigma).sample
-        loss = (velocity - (noise - latents)).square().mean()
-        for optimizer, rate in zip(self.optimizers, self.base_rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * self._rate(index)
-            optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        decay = min(self.ema_decay, (1 + index) / (10 + index))
-        torch._foreach_lerp_(list(self.ema.values()), [p.detach() for p in self.parameters.values()], 1 - decay)
-        return float(loss.detach())
-
-    def state(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Weights, their average and the optimizers' moments as named tensors, for a checkpoint."""
-        moments = {
-            f"{index}.{number}.{key}": value
-            for index, optimizer in enumerate(self.optimizers)
-            for number, state in optimizer.state_dict()["state"].items()
-            for key, value in state.items()
-        }
-        weights = {name: parameter.detach() for name, parameter in self.parameters.items()}
-        return {"weights": weights, "ema": self.ema, "moments": moments}
-
-    @torch.no_grad()
-    def load_state(self, saved: dict[str, dict[str, torch.Tensor]]) -> None:
-        """Go on from a checkpoint."""
-        for name, parameter in self.parameters.items():
-            parameter.copy_(saved["weights"][name])
-            self.ema[name].copy_(saved["ema"][name])
-        for index, optimizer in enumerate(self.optimizers):
-            state: dict[int, dict[str, torch.Tensor]] = {}
-            for key, value in saved["moments"].items():
-                owner, number, moment = key.split(".")
-                if int(owner) == index:
-                    state.setdefault(int(number), {})[moment] = value
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-    def use_ema(self) -> None:
-        """Put the averaged weights into the pipeline."""
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(self.ema[name])
+def _loss(pipeline: StableDiffusion3Pipeline, batch: Batch) -> torch.Tensor:
+    """Mean squared error of the velocity, at times that are shifted towards noise."""
+    sigma = TRAINING_SHIFT * batch.times / (1 + (TRAINING_SHIFT - 1) * batch.times)
+    context, pooled = _encode(pipeline, batch.tokens)
+    level = sigma[:, None, None, None]
+    noisy = (1 - level) * batch.latents + level * batch.noise
+    velocity = pipeline.transformer(noisy, context, pooled, 1000 * sigma).sample
+    return (velocity - (batch.noise - batch.latents)).square().mean()
 
 
-def save(pipeline: StableDiffusion3Pipeline, folder: Path) -> None:
-    """Save the pipeline as diffusers lays it out, the large parts in half precision.
-
-    The text encoders stay in float32: transformers loads each checkpoint in the precision it was saved in, diffusers
-    in float32, and the two must agree in a plain `from_pretrained`.
-    """
-    for module in (pipeline.vae, pipeline.transformer, pipeline.text_encoder, pipeline.text_encoder_2):
-        module.eval()
-    pipeline.vae.register_to_config(_name_or_path="")  # not the builder's folders
-    pipeline.vae.half()
-    pipeline.transformer.half()
-    pipeline.save_pretrained(folder)
+def _encode(pipeline: StableDiffusion3Pipeline, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids (B, T) -> context (B, T + 1, D) whose last token stands for the absent T5, pooled (B, P)."""
+    encoders = (pipeline.text_encoder, pipeline.text_encoder_2)
+    outputs = [encoder(tokens, output_hidden_states=True) for encoder in encoders]
+    context = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
+    pooled = torch.cat([output.text_embeds for output in outputs], dim=-1)
+    return torch.nn.functional.pad(context, (0, 0, 0, 1)), pooled

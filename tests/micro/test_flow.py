@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from selfportrait.micro import autoencoder, build, flow
+from selfportrait.micro import autoencoder, build, denoisers, flow
 from selfportrait.micro.detect import background_of, detect, verify
 from selfportrait.micro.language import checks, parse
 from selfportrait.micro.scenes import CATEGORIES, SHAPE_CATEGORIES, is_held_out, prompts
@@ -24,19 +24,19 @@ def texts(category: str, count: int) -> list[str]:
 
 @pytest.mark.parametrize("category", SHAPE_CATEGORIES)
 def test_every_prompt_fits_word_by_word(category: str) -> None:
-    tokenizer = flow.new_tokenizer(flow._vocabulary())
+    tokenizer = denoisers.new_tokenizer(denoisers.vocabulary())
     for text in texts(category, 150):
         ids = tokenizer(text).input_ids
-        assert len(ids) <= flow.TOKENS
+        assert len(ids) <= denoisers.TOKENS
         spoken = text.replace(",", " ,").split()
         assert [token.removesuffix("</w>") for token in tokenizer.convert_ids_to_tokens(ids)[1:-1]] == spoken
 
 
 def test_words_are_spelt_by_letters_and_fit() -> None:
-    tokenizer = flow.new_tokenizer([])
+    tokenizer = denoisers.new_tokenizer([])
     for word in words():
         ids = tokenizer(f'the word "{word.lower()}"').input_ids
-        assert len(ids) <= flow.TOKENS
+        assert len(ids) <= denoisers.TOKENS
         letters = [token.removesuffix("</w>") for token in tokenizer.convert_ids_to_tokens(ids)[1:-1]]
         assert "".join(letters) == f'theword"{word.lower()}"'
         assert len(letters) == len("".join(letters))
@@ -45,12 +45,12 @@ def test_words_are_spelt_by_letters_and_fit() -> None:
 @pytest.mark.parametrize("category", SHAPE_CATEGORIES)
 def test_training_pictures_fulfil_their_prompts_but_for_what_counting_captions_overlook(category: str) -> None:
     right, with_one_more = 0, 0
-    for text, scene in islice(flow._examples({category: 1.0}, random.Random(0)), 200):
+    for text, scene in islice(denoisers._examples({category: 1.0}, random.Random(0)), 200):
         assert not is_held_out(text)
         claim, image = parse(text), render(scene)
         right += all(verify(check, detect(image), background_of(image)) for check in checks(claim))
         with_one_more += len(scene.items) == sum(phrase.count for phrase in claim.phrases) + 1
-    overlooked = 200 * flow.OVERLOOKED if category == "numeracy" else 0
+    overlooked = 200 * denoisers.OVERLOOKED if category == "numeracy" else 0
     assert with_one_more == pytest.approx(overlooked, abs=25 if overlooked else 0)
     assert right + with_one_more >= 199
 
@@ -70,7 +70,7 @@ def test_a_new_pipeline_repeats_from_its_seed() -> None:
 
 
 def test_an_unknown_pipeline_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no micro model 'sd4' to build; choose sd3, sd3-text or janus"):
+    with pytest.raises(ValueError, match="no micro model 'sd4' to build; choose sd, sd3, sd3-text or janus"):
         build.build("sd4", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -103,15 +103,15 @@ def test_a_stopped_build_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: 
     shutil.copytree(whole, stopped)
     build.build("sd3", whole, **settings)
 
-    step = flow.FlowTrainer.step
+    step = denoisers.Trainer.step
 
-    def stopping(self: flow.FlowTrainer, index: int, data: flow.TrainingSet) -> float:
+    def stopping(self: denoisers.Trainer, index: int, data: denoisers.TrainingSet) -> float:
         if index == 2:
             raise StoppedError
         return step(self, index, data)
 
     with monkeypatch.context() as patched:
-        patched.setattr(flow.FlowTrainer, "step", stopping)
+        patched.setattr(denoisers.Trainer, "step", stopping)
         with pytest.raises(StoppedError):
             build.build("sd3", stopped, **settings)
     assert not (stopped / "model_index.json").exists()
