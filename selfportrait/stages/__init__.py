@@ -17,11 +17,12 @@ from selfportrait.stages.evaluation import evaluate, verdicts
 from selfportrait.stages.given import GivenPair, GivenPicture, Picture, check_given_pairs, check_given_pictures
 from selfportrait.stages.giving import give_pairs, give_pictures, give_scores, giving
 from selfportrait.stages.masks import make_masks
-from selfportrait.stages.pair_training import Pairs, Schedule, read_pairs, train_on_pairs
+from selfportrait.stages.pair_training import Pairs, read_pairs, train_on_pairs
 from selfportrait.stages.preferences import pair_rows, preference_rows, select_pairs
 from selfportrait.stages.prompts import Writers, base_prompts, can_draw, prompt_rows, read_prompts, write_prompts
 from selfportrait.stages.rounds import Round
 from selfportrait.stages.scores import Judge, check_missing, read_scores, save_scores, score, score_candidates
+from selfportrait.stages.updates import Schedule
 from selfportrait.stages.yields import check_pairs, write_yield
 
 __all__ = [

@@ -1,13 +1,9 @@
-"""From pairs to a model that prefers the chosen: the optimisation loop of every loss for pairs of token pictures.
+"""From pairs of token pictures to a model that prefers the chosen.
 
-Read this to see what one update is made of, what is computed once a round, what several processes share, and what a
-killed run goes on with.
+Read this to see what a forward is made of and what is computed once a round; the loop around it is in updates.py.
 """
 
-import logging
-import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,51 +14,15 @@ from torch import Tensor
 from selfportrait import processes, progress, store
 from selfportrait.losses.base import PairLogps, PairLoss, needs_reference
 from selfportrait.models.base import DrawsTokens
-from selfportrait.seeds import derive
-from selfportrait.training import gradients, health
-from selfportrait.training.learner import Learner, start
-from selfportrait.training.metrics import Metrics, timed
+from selfportrait.stages.updates import Schedule, portions, run_updates
+from selfportrait.training import health
+from selfportrait.training.learner import start
+from selfportrait.training.metrics import timed
 from selfportrait.training.optimizer import Optimizer
 from selfportrait.types import LossOutput
 from selfportrait.weights.base import Weights, from_masks, needs_maps
 
-__all__ = ["Pairs", "Schedule", "read_pairs", "train_on_pairs"]
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and in what portions: a number of steps, or of passes over all pairs, `batch_size` pairs a step.
-
-    `pairs_per_forward` bounds the memory: a step's gradient is the mean over its pairs whatever it is. It is also what
-    several processes take in turn: for all to have some it is at most `batch_size` by their number.
-    Raises ValueError unless one of `steps` and `epochs` is given.
-    """
-
-    steps: int | None
-    epochs: int | None
-    batch_size: int
-    pairs_per_forward: int
-    checkpoint_every: int
-    ema_decay: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError(
-                f"recipe.steps = {self.steps} and recipe.epochs = {self.epochs}: give one of them, a number of "
-                "optimizer steps a round or of passes over its pairs"
-            )
-
-    def batches(self, num_pairs: int, seed: int) -> list[list[int]]:
-        """The pairs of every step: all of them in a new random order each time they are through."""
-        wanted = (self.epochs or 0) * num_pairs if self.steps is None else self.steps * self.batch_size
-        order: list[int] = []
-        while len(order) < wanted:
-            again = list(range(num_pairs))
-            random.Random(derive(seed, "order", len(order) // num_pairs)).shuffle(again)
-            order += again
-        return [order[first : min(first + self.batch_size, wanted)] for first in range(0, wanted, self.batch_size)]
+__all__ = ["Pairs", "read_pairs", "train_on_pairs"]
 
 
 class Pairs(NamedTuple):
@@ -123,46 +83,24 @@ def train_on_pairs(
 ) -> None:
     """Train a model on pairs, with itself as it comes in as reference; it goes out with the weights it ends with.
 
-    Goes on at the last checkpoint in the folder; where training is finished, it only takes up the weights. Several
-    processes share each step's forwards, and all end with the same weights; the main one writes.
+    Goes on at the last checkpoint in the folder; where training is finished, it only takes up the weights.
     """
     batches = schedule.batches(len(pairs.prompts), seed)
-    _say_who_is_idle(schedule)
     is_compared = needs_reference(loss)
     if is_compared:
         model.renew_reference()
-    learner, metrics = start(model, optimizer, schedule.ema_decay), Metrics(folder)
+    learner = start(model, optimizer, schedule.ema_decay)
     first = processes.main_first(lambda: learner.resume(folder / "checkpoints"))  # deletes what is half there
-    if processes.is_main():
-        metrics.truncate(first)
     seconds: dict[str, float] = {}
     if is_compared and first < len(batches):
         with timed(seconds, "reference_s"):
             pairs = _compared(model, pairs, sorted({row for batch in batches for row in batch}), schedule)
-    with progress.bar("training", total=len(batches), done=first) as advance:
-        for step, batch in enumerate(batches[first:], start=first):
-            with timed(seconds, "train_s"):
-                values = _learn(learner, pairs.rows(batch), loss, schedule, folder, step)
-            if processes.is_main():
-                metrics.write(step, values, seconds)
-                if (step + 1) % schedule.checkpoint_every == 0 or step + 1 == len(batches):
-                    metrics.sync()
-                    learner.save(folder / "checkpoints", step + 1)
-            seconds = {}
-            advance(1)
-    metrics.close()
-    learner.finish()
-
-
-def _say_who_is_idle(schedule: Schedule) -> None:
-    forwards, count = len(_portions(schedule.batch_size, schedule.pairs_per_forward)), processes.count()
-    if forwards < count:
-        log.info("only %d of %d processes have a forward in each step: lower recipe.pairs_per_forward", forwards, count)
+    run_updates(learner, batches, partial(_backward, model, pairs, loss, folder), folder, schedule, first, seconds)
 
 
 def _compared(model: DrawsTokens, pairs: Pairs, rows: Sequence[int], schedule: Schedule) -> Pairs:
     """Pairs with the reference's log-likelihoods of the rows that are needed; they are exact, so once is enough."""
-    forwards = _portions(len(rows), schedule.pairs_per_forward)
+    forwards = portions(len(rows), schedule.pairs_per_forward)
     own = [forwards[number] for number in processes.own(len(forwards))]
     measured = torch.zeros(2, len(rows), pairs.chosen.shape[1])  # (2, M, T)
     with model.reference(), progress.bar("measuring the reference", total=sum(map(len, own))) as advance:
@@ -176,10 +114,6 @@ def _compared(model: DrawsTokens, pairs: Pairs, rows: Sequence[int], schedule: S
     return pairs._replace(chosen_reference=chosen, rejected_reference=rejected)
 
 
-def _portions(size: int, at_once: int) -> list[range]:
-    return [range(first, min(first + at_once, size)) for first in range(0, size, at_once)]
-
-
 def token_logps(model: DrawsTokens, pairs: Pairs) -> tuple[Tensor, Tensor]:
     """The log-likelihoods of the tokens of chosen and rejected, (M, T) each, from one forward of both."""
     tokens = torch.cat([pairs.chosen, pairs.rejected])  # (2 M, T)
@@ -187,32 +121,11 @@ def token_logps(model: DrawsTokens, pairs: Pairs) -> tuple[Tensor, Tensor]:
     return chosen, rejected
 
 
-def _learn(
-    learner: Learner[DrawsTokens],
-    pairs: Pairs,
-    loss: PairLoss,
-    schedule: Schedule,
-    folder: Path,
-    step: int,
-) -> dict[str, Any]:
-    """Take one optimizer step on the mean loss of some pairs, a forward a process at a time; returns mean metrics."""
-    size = len(pairs.prompts)
-    totals: dict[str, Any] = {"learning_rate": learner.optimizer.learning_rate, "pairs": size}
-    learner.optimizer.zero_grad()
-    for rows in processes.turns(_portions(size, schedule.pairs_per_forward)):
-        some = None if rows is None else pairs.rows(rows)
-        backward = None if some is None else partial(_backward, learner.model, some, loss, size, folder, step)
-        for values in gradients.accumulate(learner.model.trainable(), backward):
-            for name, value in values.items():
-                totals[name] = totals.get(name, 0) + value
-    totals["grad_norm"] = learner.step()
-    return {**totals, "update": learner.optimizer.num_steps, "events": _events(learner, step, totals)}
-
-
 def _backward(
-    model: DrawsTokens, pairs: Pairs, loss: PairLoss, size: int, folder: Path, step: int
+    model: DrawsTokens, pairs: Pairs, loss: PairLoss, folder: Path, rows: Sequence[int], size: int, step: int
 ) -> dict[str, Tensor]:
     """Bring the gradient of some pairs' part in the mean over `size`; returns their part in the mean metrics."""
+    pairs = pairs.rows(rows)
     policy = token_logps(model, pairs)
     output = loss(_contracted(*policy, pairs), _reference(pairs, policy[0].device))
     _check_finite(output, policy, pairs, folder, step)
@@ -243,9 +156,3 @@ def _check_finite(output: LossOutput, policy: Sequence[Tensor], pairs: Pairs, fo
         batch={"chosen": pairs.chosen, "rejected": pairs.rejected, "logps_chosen": chosen, "logps_rejected": rejected},
         details={"prompts": pairs.prompts},
     )
-
-
-def _events(learner: Learner[DrawsTokens], step: int, values: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the health monitor says; the error of a picture is minus the mean log-likelihood of its tokens."""
-    above, below = (-float(values.get(name, torch.nan)) for name in ("logp/chosen", "logp/rejected"))
-    return learner.monitor.observe(step, error_chosen=above, error_above=above, error_below=below)

@@ -1,0 +1,129 @@
+"""The optimisation loop of every loss for pairs: how many updates of which pairs, and what a killed run goes on with.
+
+Read this to see what one update is made of and what several processes share. What a forward is, its caller says.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from selfportrait import processes, progress
+from selfportrait.seeds import derive
+from selfportrait.training import gradients
+from selfportrait.training.learner import Learner
+from selfportrait.training.metrics import Metrics, timed
+
+__all__ = ["Backward", "Schedule", "portions", "run_updates"]
+
+log = logging.getLogger(__name__)
+
+Backward = Callable[[Sequence[int], int, int], dict[str, Tensor]]
+"""From pairs, the number of pairs of the step and the step: bring the gradient of their part in the step's mean loss,
+and return their part in its mean metrics."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and in what portions: a number of steps, or of passes over all pairs, `batch_size` pairs a step.
+
+    `pairs_per_forward` bounds the memory: a step's gradient is the mean over its pairs whatever it is. It is also what
+    several processes take in turn: for all to have some it is at most `batch_size` by their number.
+    Raises ValueError unless one of `steps` and `epochs` is given.
+    """
+
+    steps: int | None
+    epochs: int | None
+    batch_size: int
+    pairs_per_forward: int
+    checkpoint_every: int
+    ema_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError(
+                f"recipe.steps = {self.steps} and recipe.epochs = {self.epochs}: give one of them, a number of "
+                "optimizer steps a round or of passes over its pairs"
+            )
+
+    def batches(self, num_pairs: int, seed: int) -> list[list[int]]:
+        """The pairs of every step: all of them in a new random order each time they are through."""
+        wanted = (self.epochs or 0) * num_pairs if self.steps is None else self.steps * self.batch_size
+        order: list[int] = []
+        while len(order) < wanted:
+            again = list(range(num_pairs))
+            random.Random(derive(seed, "order", len(order) // num_pairs)).shuffle(again)
+            order += again
+        return [order[first : min(first + self.batch_size, wanted)] for first in range(0, wanted, self.batch_size)]
+
+
+def run_updates(
+    learner: Learner[Any],
+    batches: Sequence[Sequence[int]],
+    backward: Backward,
+    folder: Path,
+    schedule: Schedule,
+    first: int,
+    seconds: dict[str, float],
+) -> None:
+    """Take the updates from `first` on, one a batch of pairs; the model goes out with the weights it ends with.
+
+    Several processes share each step's forwards, and all end with the same weights; the main one writes metrics and
+    checkpoints. `seconds` are what came before the first step, for timing.jsonl.
+    """
+    _say_who_is_idle(schedule)
+    metrics = Metrics(folder)
+    if processes.is_main():
+        metrics.truncate(first)
+    with progress.bar("training", total=len(batches), done=first) as advance:
+        for step, batch in enumerate(batches[first:], start=first):
+            with timed(seconds, "train_s"):
+                values = _learn(learner, batch, backward, schedule, step)
+            if processes.is_main():
+                metrics.write(step, values, seconds)
+                if (step + 1) % schedule.checkpoint_every == 0 or step + 1 == len(batches):
+                    metrics.sync()
+                    learner.save(folder / "checkpoints", step + 1)
+            seconds = {}
+            advance(1)
+    metrics.close()
+    learner.finish()
+
+
+def _say_who_is_idle(schedule: Schedule) -> None:
+    forwards, count = len(portions(schedule.batch_size, schedule.pairs_per_forward)), processes.count()
+    if forwards < count:
+        log.info("only %d of %d processes have a forward in each step: lower recipe.pairs_per_forward", forwards, count)
+
+
+def portions(size: int, at_once: int) -> list[range]:
+    """Cut `size` pairs into forwards of `at_once`."""
+    return [range(first, min(first + at_once, size)) for first in range(0, size, at_once)]
+
+
+def _learn(
+    learner: Learner[Any], batch: Sequence[int], backward: Backward, schedule: Schedule, step: int
+) -> dict[str, Any]:
+    """Take one optimizer step on the mean loss of some pairs, a forward a process at a time; returns mean metrics."""
+    size = len(batch)
+    totals: dict[str, Any] = {"learning_rate": learner.optimizer.learning_rate, "pairs": size}
+    learner.optimizer.zero_grad()
+    for places in processes.turns(portions(size, schedule.pairs_per_forward)):
+        some = None if places is None else partial(backward, [batch[place] for place in places], size, step)
+        for values in gradients.accumulate(learner.model.trainable(), some):
+            for name, value in values.items():
+                totals[name] = totals.get(name, 0) + value
+    totals["grad_norm"] = learner.step()
+    return {**totals, "update": learner.optimizer.num_steps, "events": _events(learner, step, totals)}
+
+
+def _events(learner: Learner[Any], step: int, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the health monitor says; the error of a picture is minus its mean log-likelihood."""
+    above, below = (-float(values.get(name, torch.nan)) for name in ("logp/chosen", "logp/rejected"))
+    return learner.monitor.observe(step, error_chosen=above, error_above=above, error_below=below)
