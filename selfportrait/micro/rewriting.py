@@ -17,7 +17,7 @@ from selfportrait.micro.language import NUMBERS, PLACES, RELATIONS, SIZES, Claim
 from selfportrait.micro.logic import entails
 from selfportrait.micro.world import BACKGROUNDS, COLOURS, SHAPES
 
-__all__ = ["MOST_SHAPES", "densify", "density_fault", "perturb", "perturbation_fault"]
+__all__ = ["densify", "density_fault", "perturb", "perturbation_fault"]
 
 MOST_SHAPES = 6  # in a perturbed claim, as in the prompts of the micro world
 MOST_RELATED = 4  # shapes to which a relation is added: with more, few layouts fulfil it

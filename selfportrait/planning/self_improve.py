@@ -102,7 +102,7 @@ def _num_slots(
     if perturbation is None:
         return 0
     if prompts is None or is_written(built["perturbation"]):
-        return SLOTS * num_prompts
+        return int(getattr(perturbation, "slots", SLOTS)) * num_prompts
     return len(perturbation(prompts).prompts)
 
 
@@ -119,7 +119,7 @@ def _num_questions(
 
 def _pairs_a_prompt(selection: Any) -> int:
     settings = getattr(selection, "keywords", {})
-    return int(settings.get("num_chosen", 1) * settings.get("num_rejected", 1))
+    return int(settings.get("num_chosen", 1) * settings.get("num_rejected", 1) * settings.get("pairs_per_prompt", 1))
 
 
 def _writing(built: Mapping[str, Any], found: Round) -> Iterator[Count]:

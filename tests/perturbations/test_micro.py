@@ -38,18 +38,6 @@ def test_a_prompt_of_another_language_among_others_is_counted() -> None:
     assert written.dropped == {"not in the language": 3}
 
 
-def test_one_shape_more_in_every_slot() -> None:
-    base = [Prompt("a", "a red circle and a blue square", "attribute2"), Prompt("b", "six stars", "layout2")]
-    written = Perturb(0, edit="add")(base)
-    assert {prompt.text for prompt in written.prompts} <= {
-        "two red circles and a blue square",
-        "a red circle and two blue squares",
-    }
-    assert [prompt.role for prompt in written.prompts] == ["perturbed 0 add", "perturbed 1 add", "perturbed 2 add"]
-    assert all(not entails(parse(prompt.text), parse(base[0].text)) for prompt in written.prompts)
-    assert written.dropped == {"nothing to add": 3}
-
-
 def test_exact_questions() -> None:
     (prompt,) = Ask()([Prompt("a", "a red circle")]).prompts
     assert prompt.questions == questions(parse("a red circle"))
