@@ -10,6 +10,8 @@ from selfportrait.losses.base import PairLogps
 
 __all__ = ["log_ratios", "logp_metrics", "means", "reward_metrics", "smoothed"]
 
+SATURATED = 4.0
+
 
 def log_ratios(policy: PairLogps, reference: PairLogps) -> tuple[torch.Tensor, torch.Tensor]:
     """Subtract the reference's log-likelihoods of the chosen and rejected candidates, in float32."""
@@ -37,13 +39,17 @@ def logp_metrics(policy: PairLogps) -> dict[str, torch.Tensor]:
 
 
 def reward_metrics(policy: PairLogps, chosen: torch.Tensor, rejected: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Average the implicit rewards, their margin and the share of pairs in the right order (a tie counts half)."""
+    """Average the implicit rewards, their margin and the share of pairs in the right order (a tie counts half).
+
+    Saturated is the share of pairs whose margin is so large, either way, that a sigmoid has 2 % of its slope left.
+    """
     margin = (chosen - rejected).detach()
     return {
         "reward/chosen": chosen.detach().mean(),
         "reward/rejected": rejected.detach().mean(),
         "reward/margin": margin.mean(),
         "reward/accuracy": (margin.sign() + 1).mean() / 2,
+        "reward/saturated": (margin.abs() > SATURATED).to(margin.dtype).mean(),
         **logp_metrics(policy),
     }
 

@@ -9,22 +9,63 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from selfportrait import processes, progress
+from selfportrait import processes, progress, store
 from selfportrait.seeds import derive
 from selfportrait.training import gradients
 from selfportrait.training.learner import Learner
 from selfportrait.training.metrics import Metrics, timed
+from selfportrait.training.pair_health import EVENTS, OnEvent
 
 __all__ = ["Backward", "Schedule", "portions", "run_updates"]
 
 log = logging.getLogger(__name__)
 
-Backward = Callable[[Sequence[int], int, int], dict[str, Tensor]]
+
+@dataclass(frozen=True)
+class End:
+    """How a training ends before its last step: after an event, with its weights or those of the last checkpoint."""
+
+    path: Path
+    on_event: OnEvent
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether the training ended, and the weights before the event are wanted."""
+        return self.on_event == "roll_back" and self.path.is_file()
+
+    def prepare(self, learner: Learner[Any], folder: Path, metrics: Metrics, first: int) -> None:
+        """Forget the metrics of steps that are taken again; keep the weights at the start where they may be needed."""
+        if not self.goes_back:
+            metrics.truncate(first)
+        if self.on_event == "roll_back" and first == 0:
+            learner.save(folder / "checkpoints", 0)
+
+    def last(self, first: int, num_steps: int) -> int:
+        """Behind the last step to take: after a stop, that of the event again where its checkpoint is lost."""
+        if not self.path.is_file():
+            return num_steps
+        return first if self.on_event == "roll_back" else int(store.read_json(self.path)["step"]) + 1
+
+    def is_reached(self, events: Sequence[dict[str, Any]]) -> bool:
+        """Whether an event is one that ends the training."""
+        return self.on_event != "warn" and any(event["name"] in EVENTS for event in events)
+
+    def keeps(self, is_over: bool) -> bool:
+        """Whether the weights of a step may be kept."""
+        return not is_over or self.on_event == "stop"
+
+    def write(self, step: int, events: Sequence[dict[str, Any]]) -> None:
+        """Say that the training is over; a run that is started again learns it from here."""
+        store.write_json(self.path, {"step": step, "on_event": self.on_event, "events": list(events)})
+
+
+Item = TypeVar("Item")
+Backward = Callable[[Sequence[Item], int, int], dict[str, Tensor]]
 """From pairs, the number of pairs of the step and the step: bring the gradient of their part in the step's mean loss,
 and return their part in its mean metrics."""
 
@@ -44,6 +85,7 @@ class Schedule:
     pairs_per_forward: int
     checkpoint_every: int
     ema_decay: float | None = None
+    on_event: OnEvent = "warn"
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
@@ -65,8 +107,8 @@ class Schedule:
 
 def run_updates(
     learner: Learner[Any],
-    batches: Sequence[Sequence[int]],
-    backward: Backward,
+    batches: Sequence[Sequence[Item]],
+    backward: Backward[Item],
     folder: Path,
     schedule: Schedule,
     first: int,
@@ -75,24 +117,34 @@ def run_updates(
     """Take the updates from `first` on, one a batch of pairs; the model goes out with the weights it ends with.
 
     Several processes share each step's forwards, and all end with the same weights; the main one writes metrics and
-    checkpoints. `seconds` are what came before the first step, for timing.jsonl.
+    checkpoints. `seconds` are what came before the first step, for timing.jsonl. An event of the pairs' health ends the
+    training where the schedule says so, with ended.json beside the metrics.
     """
     _say_who_is_idle(schedule)
-    metrics = Metrics(folder)
+    metrics, end = Metrics(folder), End(folder / "ended.json", schedule.on_event)
     if processes.is_main():
-        metrics.truncate(first)
+        end.prepare(learner, folder, metrics, first)
+    last = end.last(first, len(batches))
     with progress.bar("training", total=len(batches), done=first) as advance:
-        for step, batch in enumerate(batches[first:], start=first):
+        for step in range(first, last):
             with timed(seconds, "train_s"):
-                values = _learn(learner, batch, backward, schedule, step)
+                values = _learn(learner, batches[step], backward, schedule, step)
+            is_over = end.is_reached(values["events"])
             if processes.is_main():
                 metrics.write(step, values, seconds)
-                if (step + 1) % schedule.checkpoint_every == 0 or step + 1 == len(batches):
+                if is_over:
+                    end.write(step, values["events"])
+                if end.keeps(is_over) and (is_over or step + 1 in (last, *range(0, last, schedule.checkpoint_every))):
                     metrics.sync()
                     learner.save(folder / "checkpoints", step + 1)
+            if is_over:
+                log.warning("the training ends at step %d, as recipe.on_event = %s says", step, schedule.on_event)
+                break
             seconds = {}
             advance(1)
     metrics.close()
+    if end.goes_back:
+        processes.main_first(lambda: learner.resume(folder / "checkpoints"))
     learner.finish()
 
 
@@ -126,4 +178,5 @@ def _learn(
 def _events(learner: Learner[Any], step: int, values: dict[str, Any]) -> list[dict[str, Any]]:
     """What the health monitor says; the error of a picture is minus its mean log-likelihood."""
     above, below = (-float(values.get(name, torch.nan)) for name in ("logp/chosen", "logp/rejected"))
-    return learner.monitor.observe(step, error_chosen=above, error_above=above, error_below=below)
+    events = learner.monitor.observe(step, error_chosen=above, error_above=above, error_below=below)
+    return events + learner.pairs.observe(step, values)

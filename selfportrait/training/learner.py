@@ -4,7 +4,7 @@ Read this to see what a run that was killed goes on with, and what is checked at
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -15,6 +15,7 @@ from selfportrait.models.base import Draws
 from selfportrait.training import checkpoint, health
 from selfportrait.training.ema import EMA
 from selfportrait.training.optimizer import ActiveOptimizer, Optimizer
+from selfportrait.training.pair_health import PairMonitor
 
 __all__ = ["Learner", "start"]
 
@@ -30,6 +31,7 @@ class Learner(Generic[Model]):
     optimizer: ActiveOptimizer
     ema: EMA | None
     monitor: health.Monitor
+    pairs: PairMonitor = field(default_factory=PairMonitor)
 
     def step(self) -> Tensor:
         """Update once by the gradients there are; returns their norm. The first step of all is checked."""
@@ -53,7 +55,7 @@ class Learner(Generic[Model]):
 
     def save(self, folder: Path, step: int) -> None:
         """Write the checkpoint of a step."""
-        checkpoint.save(folder, step, self.state(), {"monitor": self.monitor.state()})
+        checkpoint.save(folder, step, self.state(), {"monitor": self.monitor.state(), "pairs": self.pairs.state()})
 
     @torch.no_grad()
     def resume(self, folder: Path) -> int:
@@ -67,6 +69,7 @@ class Learner(Generic[Model]):
         if self.ema is not None:
             self.ema.load_state_dict(saved.tensors["ema"])
         self.monitor.load_state(saved.meta["monitor"])
+        self.pairs.load_state(saved.meta["pairs"])
         return saved.step
 
     def finish(self) -> None:
