@@ -40,13 +40,19 @@ def from_bytes(data: bytes) -> Image.Image:
                 _check_size(width, height)
                 image.verify()
             with Image.open(io.BytesIO(data)) as image:
-                return image.convert("RGB")
+                return _rgb(image)
         except Image.DecompressionBombError as error:
             raise ValueError(f"The picture is larger than the {MAX_PIXELS} pixels that are read: {error}") from error
         except _TooLargeError:
             raise
         except _BROKEN as error:
             raise ValueError(f"The picture ({len(data)} bytes) cannot be decoded: {error}") from error
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # PIL would make white of everything from 1/256 up
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
 
 
 class _TooLargeError(ValueError):

@@ -44,6 +44,24 @@ def test_reads_common_formats_as_rgb(kind: str) -> None:
     assert images.from_bytes(buffer.getvalue()).mode == "RGB"
 
 
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("1", "PNG"), ("L", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG"), ("F", "TIFF")],
+)
+def test_reads_odd_modes_as_rgb(mode: str, kind: str) -> None:
+    buffer = io.BytesIO()
+    Image.new(mode, (3, 2)).save(buffer, kind)
+    image = images.from_bytes(buffer.getvalue())
+    assert (image.mode, image.size) == ("RGB", (3, 2))
+
+
+def test_a_grey_picture_of_16_bits_keeps_its_greys() -> None:
+    """65535 is white, 32768 = 128 * 256 is grey 128, and what is below 256 is black."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.array([[0, 255, 256, 32768, 65535]], dtype=np.uint16)).save(buffer, "PNG")
+    assert np.array(images.from_bytes(buffer.getvalue()))[0, :, 1].tolist() == [0, 0, 1, 128, 255]
+
+
 def test_refuses_every_truncation_and_garbage() -> None:
     data = images.to_png(picture())
     for end in range(len(data) - 12):  # the last 12 bytes are the empty end chunk
