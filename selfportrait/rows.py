@@ -72,14 +72,31 @@ def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     yield from enumerate(found, start=1)
 
 
-def _lines(path: Path) -> list[str]:
-    """Return a text file's lines without the empty ones at its end."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"The file {path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
-    stripped = text.rstrip()
-    return stripped.split("\n") if stripped else []
+def _lines(path: Path) -> Iterator[str]:
+    """A text file's lines, one by one, without the empty ones at its end."""
+    held: list[str] = []  # a line and the empty ones after it, until another shows that this is not the end
+    for line in _decoded(path):
+        if line.strip():
+            yield from held
+            held.clear()
+        held.append(line)
+    while held and not held[-1].strip():
+        held.pop()
+    yield from held[:-1]
+    yield from (line.rstrip() for line in held[-1:])
+
+
+def _decoded(path: Path) -> Iterator[str]:
+    start = 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                text = line.decode("utf-8" if start else "utf-8-sig")
+            except UnicodeDecodeError as error:
+                byte = start + error.start
+                raise ValueError(f"The file {path} is not UTF-8 text (byte {byte}): save it as UTF-8") from error
+            start += len(line)
+            yield text.removesuffix("\n")
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Row]]] = {".txt": _text_rows, ".jsonl": _jsonl_rows, ".csv": _csv_rows}
