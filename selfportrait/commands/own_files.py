@@ -12,8 +12,8 @@ from typing import Any
 from selfportrait import rows
 from selfportrait.commands import imagefolder
 from selfportrait.prompts.ospo import Ospo
-from selfportrait.stages import GivenPair, GivenPicture, Picture
-from selfportrait.types import Prompt
+from selfportrait.stages import GivenPair, GivenPicture
+from selfportrait.types import Picture, Prompt
 
 __all__ = ["read_pairs", "read_pictures", "read_scores"]
 

@@ -14,7 +14,7 @@ from selfportrait.stages.candidates import (
     save_candidates,
 )
 from selfportrait.stages.evaluation import evaluate, verdicts
-from selfportrait.stages.given import GivenPair, GivenPicture, Picture, check_given_pairs, check_given_pictures
+from selfportrait.stages.given import GivenPair, GivenPicture, check_given_pairs, check_given_pictures
 from selfportrait.stages.giving import give_pairs, give_pictures, give_scores, giving
 from selfportrait.stages.masks import make_masks
 from selfportrait.stages.pair_training import Pairs, read_pairs, train_on_pairs
@@ -30,7 +30,6 @@ __all__ = [
     "GivenPicture",
     "Judge",
     "Pairs",
-    "Picture",
     "Round",
     "Schedule",
     "Writers",

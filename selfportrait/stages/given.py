@@ -4,37 +4,15 @@ Read this to learn what is refused before weights load; giving.py makes tables o
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
-from selfportrait import images, progress
+from selfportrait import progress
 from selfportrait.models.base import Tokenizes
-from selfportrait.types import Prompt
+from selfportrait.types import Picture, Prompt
 
-__all__ = ["GivenPair", "GivenPicture", "Picture", "check_given_pairs", "check_given_pictures"]
-
-
-class Picture(NamedTuple):
-    """A picture of the user's: the line that names it, and its file or its bytes."""
-
-    where: str
-    source: Path | bytes
-
-    def read(self) -> Image.Image:
-        """The pixels as RGB; raises FileNotFoundError or ValueError that says where it is named."""
-        if isinstance(self.source, bytes):
-            return self._decoded(self.source, "the picture")
-        if not self.source.is_file():
-            raise FileNotFoundError(f"{self.where}: there is no picture {self.source}")
-        return self._decoded(self.source.read_bytes(), str(self.source))
-
-    def _decoded(self, data: bytes, name: str) -> Image.Image:
-        try:
-            return images.from_bytes(data)
-        except ValueError as error:
-            raise ValueError(f"{self.where}: {name}: {error}") from error
+__all__ = ["GivenPair", "GivenPicture", "check_given_pairs", "check_given_pictures"]
 
 
 class GivenPicture(NamedTuple):

@@ -14,12 +14,12 @@ from selfportrait import progress, store
 from selfportrait.asking.base import Written
 from selfportrait.models.base import Samples, Tokenizes
 from selfportrait.stages.candidates import HARD_NEGATIVE, Drawing, candidate_id, candidate_rows
-from selfportrait.stages.given import GivenPair, GivenPicture, Picture
+from selfportrait.stages.given import GivenPair, GivenPicture
 from selfportrait.stages.parts import count, write_part
 from selfportrait.stages.prompts import Writers, prompt_rows, read_prompts, write_prompts
 from selfportrait.stages.rounds import TABLES, Round
 from selfportrait.stages.scores import save_scores
-from selfportrait.types import Prompt, Score
+from selfportrait.types import Picture, Prompt, Score
 
 __all__ = ["give_pairs", "give_pictures", "give_scores", "giving"]
 
