@@ -16,6 +16,7 @@ __all__ = ["SLOTS", "find", "names", "nearest", "summary"]
 SLOTS = (
     "models",
     "prompts",
+    "preferences",
     "perturbations",
     "densifications",
     "questions",

@@ -26,6 +26,7 @@ SECTIONS = {
     "recipe": "recipes",
     "model": "models",
     "prompts": "prompts",
+    "preferences": "preferences",
     "perturbation": "perturbations",
     "densification": "densifications",
     "questions": "questions",

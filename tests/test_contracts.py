@@ -20,6 +20,7 @@ PACKAGE = Path(selfportrait.__file__).parent
 SLOTS = [
     "models",
     "prompts",
+    "preferences",
     "perturbations",
     "densifications",
     "questions",
