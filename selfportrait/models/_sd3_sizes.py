@@ -3,18 +3,17 @@
 Read this to see where the numbers of a dry run come from, and by which formula activations are estimated.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, SD3Transformer2DModel
-from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, CLIPTextModelWithProjection, T5EncoderModel
 
+from selfportrait.models._denoiser import Denoiser
 from selfportrait.models.base import Sizes
 
-__all__ = ["known_folder", "measure"]
+__all__ = ["measure"]
 
 FEATURE_MAPS = 4  # at full resolution at once in a residual block: the block's input, its norm, a gate, a convolution
 KEPT = {"lora": 15, "full": 25}  # numbers of the width that a token keeps a layer, counted on micro-sd3
@@ -26,29 +25,16 @@ ENCODERS = {
 }
 
 
-def known_folder(path: str) -> tuple[Path, str] | None:
-    """The folder that holds a pipeline's configurations and what to call it: its own or the hub cache's; or None."""
-    if Path(path).is_dir():
-        return Path(path), f"the configurations in {path}"
-    index = try_to_load_from_cache(path, "model_index.json")
-    folder = Path(index).parent if isinstance(index, str) else None
-    if folder is None or not (folder / "transformer" / "config.json").is_file():
-        return None
-    return folder, f"the configurations of {path} in the hub's cache"
-
-
 def measure(
     found: tuple[Path, str],
     dtype: torch.dtype,
-    prepare: Callable[[Any], None],
+    denoiser: Denoiser,
     *,
-    train: str,
     num_t5_words: int,
-    what_learns: str,
     is_saving: bool,
     decoded_at_once: int,
 ) -> Sizes:
-    """Count the parameters of a pipeline's parts; `prepare` adds adapters and says what learns.
+    """Count the parameters of a pipeline's parts; `denoiser` adds adapters and says what learns.
 
     A picture's places in the sequence are its patches, and those of its prompt: CLIP's, and `num_t5_words`. Formula, b
     being the bytes of a number and D the transformer's width: each keeps 25 b D bytes a layer for the backward pass,
@@ -58,12 +44,12 @@ def measure(
     parts = _parts(folder)
     counts = {name: sum(parameter.numel() for parameter in part.parameters()) for name, part in parts.items()}
     transformer, codes = parts["transformer"], parts["autoencoder"].config
-    prepare(transformer)
+    denoiser.make_trainable(transformer)
     num_adapted = sum(parameter.numel() for parameter in transformer.parameters()) - counts["transformer"]
     num_trained = sum(parameter.numel() for parameter in transformer.parameters() if parameter.requires_grad)
     config, size = transformer.config, dtype.itemsize
     width = config.num_attention_heads * config.attention_head_dim
-    layer = width * (KEPT[train] * size + FLOAT32_COPIES * (size < 4))
+    layer = width * (KEPT[denoiser.train] * size + FLOAT32_COPIES * (size < 4))
     kept = config.num_layers * size * width + layer if is_saving else config.num_layers * layer
     pixels = (config.sample_size * 2 ** (len(codes.block_out_channels) - 1)) ** 2
     num_places = (config.sample_size // config.patch_size) ** 2 + parts["text encoder"].config.max_position_embeddings
@@ -71,7 +57,7 @@ def measure(
         source=source,
         parts=dict(sorted(counts.items(), key=lambda part: -part[1])),
         num_trained=num_trained,
-        what_learns=what_learns,
+        what_learns=denoiser.what_learns,
         num_tokens=num_places + num_t5_words,
         weight_bytes=(sum(counts.values()) + num_adapted) * size,
         trained_bytes=num_trained * size,

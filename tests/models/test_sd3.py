@@ -281,7 +281,9 @@ def test_the_gradient_reaches_what_is_trained_and_nothing_else(tiny_sd3: Path, t
     assert all(parameter.grad is not None for parameter in trained.values())
     assert sum(bool(parameter.grad.any()) for parameter in trained.values()) > len(trained) / 3
     assert all(parameter.grad is None for parameter in frozen.values())
-    everything = sum(len(list(part.parameters())) for part in (model.transformer, *model._frozen_modules().values()))
+    everything = sum(
+        len(list(part.parameters())) for part in (model.transformer, *model.denoiser.frozen_modules().values())
+    )
     assert len(trained) + len(frozen) == everything
     assert all("lora" in name for name in trained) == (train == "lora")
 
