@@ -67,21 +67,23 @@ def encode_pictures(pipeline: Any, images: Sequence[Image.Image], side: int) -> 
 
 
 def guided(
-    predict: Callable[[torch.Tensor, EncodedText], torch.Tensor],
+    predict: Callable[[torch.Tensor, EncodedText, torch.Tensor], torch.Tensor],
     noisy: torch.Tensor,
     conditioning: EncodedText,
+    level: torch.Tensor,
+    *,
     empty: Callable[[], EncodedText],
     scale: float,
 ) -> torch.Tensor:
-    """A prediction under classifier-free guidance, u + scale (c - u), for noisy (B, C, H, W); at 1 it is c alone.
+    """A prediction under classifier-free guidance, u + scale (c - u); at scale 1 it is c, and nothing else is asked.
 
-    `predict` takes the rows twice, without and with their prompts; `empty` gives the one row that stands for no prompt.
+    Shapes: noisy (B, C, H, W), level (B,). `empty` gives the one row that stands for no prompt.
     """
     if scale == 1:
-        return predict(noisy, conditioning)
+        return predict(noisy, conditioning, level)
     without = [part.expand_as(like) for part, like in zip(empty(), conditioning, strict=True)]
     both = EncodedText(*(torch.cat(parts) for parts in zip(without, conditioning, strict=True)))
-    unconditional, conditional = predict(torch.cat([noisy, noisy]), both).chunk(2)
+    unconditional, conditional = predict(noisy.repeat(2, 1, 1, 1), both, level.repeat(2)).chunk(2)
     return unconditional + scale * (conditional - unconditional)
 
 

@@ -4,6 +4,7 @@ Read this before adding a model family. A model never sees a loss. `Writes` and 
 in words, in `selfportrait/asking/`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ __all__ = [
     "Answers",
     "Attends",
     "Conditioning",
+    "Denoises",
     "Draws",
     "DrawsTokens",
     "EncodedText",
@@ -27,10 +29,14 @@ __all__ = [
     "Sizes",
     "TokenModel",
     "Tokenizes",
+    "Transition",
     "Turn",
     "Writes",
     "YesNo",
+    "transition_logp",
 ]
+
+LEAST_STD = 1e-4  # the last step of a sampler may have next to no noise
 
 
 class Conditioning(Protocol):
@@ -72,6 +78,25 @@ class YesNo(NamedTuple):
 
     p_yes: torch.Tensor
     p_no: torch.Tensor
+
+
+class Transition(NamedTuple):
+    """Where a step of a stochastic sampler leads: a Gaussian of this mean (B, C, H, W) and standard deviation (B,)."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+
+def transition_logp(noisy: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """The log-density of where a step led, averaged over C, H and W, in float32: (B,).
+
+    Equation: -(x - mean)^2 / (2 std^2) - log std - log sqrt(2 pi), with std at least 1e-4.
+    Shapes: noisy and mean (B, C, H, W), std (B,).
+    Source: SPO's ddim_with_logprob.py at 27a8642 and flow_grpo's sd3_sde_with_logprob.py at ac4c86e.
+    """
+    std = std.float().clamp(min=LEAST_STD)
+    distance = ((noisy.float() - mean.float()) / std[:, None, None, None]).square().mean(dim=(1, 2, 3))  # (B,)
+    return -distance / 2 - std.log() - math.log(2 * math.pi) / 2
 
 
 @dataclass(frozen=True)
@@ -153,6 +178,54 @@ class Draws(Protocol):
 
     def sizes(self) -> Sizes | None:
         """What the model takes, before `load` and without a network; None where its configuration is not here."""
+        ...
+
+
+class Denoises(Draws, Protocol):
+    """A model that draws by removing noise, and so can take any picture up to a noise level and back.
+
+    A noise level is a sigma in [0, 1], 0 being clean: the share of noise of a flow model, the time t / T of one with
+    timesteps. Rows may have different levels: sigma and to are (B,), everything else (B, C, H, W). What these methods
+    compute is in float32, and with gradient unless the caller switches it off.
+    """
+
+    @property
+    def picture_size(self) -> int:
+        """Pixels of a picture's side, known before the weights are there."""
+        ...
+
+    def latents(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Clean latents of pictures of that size, the same every time and whatever is beside them."""
+        ...
+
+    def noised(self, content: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """Clean latents with noise up to a level: the noisy latents at which a draw is evaluated."""
+        ...
+
+    def noise_in(self, noisy: torch.Tensor, content: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """The noise with which `noised` returns these noisy latents, at a level above 0."""
+        ...
+
+    def step(
+        self,
+        noisy: torch.Tensor,
+        conditioning: Conditioning,
+        sigma: torch.Tensor,
+        to: torch.Tensor,
+        guidance_scale: float = 1.0,
+    ) -> torch.Tensor:
+        """The deterministic sampler's step from one level to another, down to draw or up to invert."""
+        ...
+
+    def transition(
+        self,
+        noisy: torch.Tensor,
+        conditioning: Conditioning,
+        sigma: torch.Tensor,
+        to: torch.Tensor,
+        guidance_scale: float = 1.0,
+    ) -> Transition:
+        """The stochastic sampler's step to a lower level, of which `transition_logp` is the log-density."""
         ...
 
 

@@ -16,11 +16,11 @@ from pydantic import Field
 
 from selfportrait import seeds as keyed
 from selfportrait.micro.checkpoints import Sampling, embedded, sampling
-from selfportrait.models import _diffusion, _pipeline, _sd3_sizes
+from selfportrait.models import _diffusion, _flow, _pipeline, _sd3_sizes
 from selfportrait.models._attention import RepeatedTokenAttention
 from selfportrait.models._denoiser import Denoiser
 from selfportrait.models._diffusion import DECODED_AT_ONCE, DTYPES
-from selfportrait.models.base import EncodedText, Samples, Sizes
+from selfportrait.models.base import EncodedText, Samples, Sizes, Transition
 from selfportrait.types import Draw
 
 __all__ = ["SD3"]
@@ -169,15 +169,65 @@ class SD3:
             )
         latents, noise = content.to(self.dtype), draw.noise.to(self.device, self.dtype)
         sigma = draw.sigma.to(self.device, torch.float32)
-        level = sigma.to(self.dtype)[:, None, None, None]
-        velocity = self.transformer(
-            hidden_states=torch.lerp(latents, noise, level),
+        velocity = self._predict(_flow.noised(latents, noise, sigma), conditioning, sigma)
+        return _diffusion.error_logp(velocity, noise - latents, weights)
+
+    def _predict(self, noisy: torch.Tensor, conditioning: EncodedText, sigma: torch.Tensor) -> torch.Tensor:
+        predicted: torch.Tensor = self.transformer(
+            hidden_states=noisy.to(self.dtype),
             encoder_hidden_states=conditioning.context,
             pooled_projections=conditioning.pooled,
             timestep=1000 * sigma,
             return_dict=False,
         )[0]
-        return _diffusion.error_logp(velocity, noise - latents, weights)
+        return predicted.float()
+
+    @torch.no_grad()
+    def latents(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Encode pictures of the model's size into clean latents (B, C, H, W): the posterior's mode, each alone."""
+        return _diffusion.encode_pictures(self.pipeline, images, self.picture_size).to(self.dtype)
+
+    def noised(self, content: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """Clean latents with noise up to sigma (B,): (1 - sigma) x_0 + sigma noise."""
+        return _flow.noised(self._exact(content), self._exact(noise), self._exact(sigma))
+
+    def noise_in(self, noisy: torch.Tensor, content: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """The noise with which `noised` returns these noisy latents, at sigma above 0."""
+        return _flow.noise_in(self._exact(noisy), self._exact(content), self._exact(sigma))
+
+    def step(
+        self,
+        noisy: torch.Tensor,
+        conditioning: EncodedText,
+        sigma: torch.Tensor,
+        to: torch.Tensor,
+        guidance_scale: float = 1.0,
+    ) -> torch.Tensor:
+        """Euler's step from sigma to another level, both (B,), down to draw or up to invert."""
+        noisy, sigma, to = self._exact(noisy), self._exact(sigma), self._exact(to)
+        return _flow.euler(noisy, self._guided(noisy, conditioning, sigma, guidance_scale), sigma, to)
+
+    def transition(
+        self,
+        noisy: torch.Tensor,
+        conditioning: EncodedText,
+        sigma: torch.Tensor,
+        to: torch.Tensor,
+        guidance_scale: float = 1.0,
+    ) -> Transition:
+        """The step to a lower level, both (B,), of the stochastic sampler that Flow-GRPO draws with."""
+        noisy, sigma, to = self._exact(noisy), self._exact(sigma), self._exact(to)
+        return _flow.sde(noisy, self._guided(noisy, conditioning, sigma, guidance_scale), sigma, to)
+
+    def _guided(
+        self, noisy: torch.Tensor, conditioning: EncodedText, sigma: torch.Tensor, scale: float
+    ) -> torch.Tensor:
+        return _diffusion.guided(
+            self._predict, noisy, conditioning, sigma, empty=lambda: self.encode([""]), scale=scale
+        )
+
+    def _exact(self, values: torch.Tensor) -> torch.Tensor:
+        return values.to(self.device, torch.float32)
 
     def reference(self) -> AbstractContextManager[None]:
         """Inside, the transformer is as it was loaded, or as it was when it last became the reference."""

@@ -14,6 +14,7 @@ import torch
 from diffusers import StableDiffusion3Pipeline
 from PIL import Image
 
+from selfportrait import seeds as keyed
 from selfportrait.models.base import EncodedText
 from selfportrait.models.sd3 import SD3
 from selfportrait.types import Draw
@@ -352,6 +353,91 @@ def test_gradient_checkpointing_changes_no_gradient(tiny_sd3: Path) -> None:
 def test_two_loads_start_from_the_same_adapters(tiny_sd3: Path) -> None:
     first, second = (model_of(tiny_sd3, train="lora", lora_rank=2).trainable() for _ in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+# Levels, steps and pictures
+
+
+def gaussian(seed: int, rows: int = 1) -> torch.Tensor:
+    return torch.randn(rows, 4, 16, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def test_noise_is_found_again(full: SD3) -> None:
+    content, noise, sigma = gaussian(0, 3), gaussian(1, 3), torch.tensor([0.02, 0.4, 1.0])
+    noisy = full.noised(content, noise, sigma)
+    assert torch.allclose(full.noise_in(noisy, content, sigma), noise, atol=1e-4)
+    assert torch.allclose(noisy[1], 0.6 * content[1] + 0.4 * noise[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+def test_steps_all_the_way_down_are_the_pipelines_sampler(full: SD3, tiny_sd3: Path, guidance_scale: float) -> None:
+    model = full if guidance_scale == 3 else model_of(tiny_sd3, guidance_scale=guidance_scale)
+    conditioning = model.encode([PROMPT])
+    drawn = model.sample(conditioning, [11]).content
+    levels = model.pipeline.scheduler.sigmas  # ends in 0
+    latents = keyed.noise([11], (4, 16, 16))
+    with torch.no_grad():
+        for sigma, to in zip(levels, levels[1:], strict=False):
+            latents = model.step(latents, conditioning, sigma[None], to[None], guidance_scale)
+    assert (latents - drawn).abs().max() < 1e-4
+
+
+def test_inverting_and_denoising_returns_near_the_latents(full: SD3) -> None:
+    """In both directions the same levels; a step asks the model at its origin, so the way back is near."""
+    conditioning, latents = full.encode(TEXTS[:1]), gaussian(5)
+    levels = torch.linspace(0, 0.3, 31)
+    with torch.no_grad():
+        noisy = latents
+        for sigma, to in zip(levels, levels[1:], strict=False):
+            noisy = full.step(noisy, conditioning, sigma[None], to[None])
+        back = noisy
+        for sigma, to in zip(levels.flip(0), levels.flip(0)[1:], strict=False):
+            back = full.step(back, conditioning, sigma[None], to[None])
+    assert (noisy - latents).abs().mean() > 0.01
+    assert (back - latents).abs().mean() < 0.2 * (noisy - latents).abs().mean()
+
+
+def test_rows_of_different_times_are_as_one_at_a_time(full: SD3) -> None:
+    conditioning, noisy = full.encode(TEXTS), gaussian(2, 3)
+    sigma, to = torch.tensor([1.0, 0.5, 0.2]), torch.tensor([0.9, 0.45, 0.0])
+    with torch.no_grad():
+        step = full.step(noisy, conditioning, sigma, to, 2.0)
+        mean, std = full.transition(noisy, conditioning, sigma, to, 2.0)
+        for row in range(3):
+            at = slice(row, row + 1)
+            alone = noisy[at], conditioning.rows(at), sigma[at], to[at], 2.0
+            assert torch.allclose(full.step(*alone), step[at], atol=1e-4)
+            assert torch.allclose(full.transition(*alone).mean, mean[at], atol=1e-4)
+            assert torch.allclose(full.transition(*alone).std, std[at])
+
+
+def test_a_small_transition_is_a_step_with_noise(full: SD3) -> None:
+    """The two samplers have the same marginals: as dt goes to 0, the means differ by s^2 dt / 2 of the score."""
+    conditioning, noisy = full.encode(TEXTS[:1]), gaussian(2)
+    sigma, to = torch.tensor([0.5]), torch.tensor([0.499])
+    with torch.no_grad():
+        mean, std = full.transition(noisy, conditioning, sigma, to)
+        step = full.step(noisy, conditioning, sigma, to)
+    noise = noisy + 500 * (noisy - step)  # x + (1 - sigma) v
+    assert std.item() == pytest.approx(0.7 * 0.001**0.5, rel=1e-3)  # sigma / (1 - sigma) is 1 here
+    assert torch.allclose(mean - step, -0.49 * 0.001 / 2 * noise / 0.5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_latents_of_pictures_are_the_posteriors_mode_whatever_is_beside_them(full: SD3) -> None:
+    pixels = torch.randint(0, 256, (3, 64, 64, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images = [Image.fromarray(one.numpy()) for one in pixels]
+    together = full.latents(images)
+    assert together.shape == (3, 4, 16, 16)
+    assert torch.equal(full.latents(images[1:2])[0], together[1])
+    mean = full.pipeline.vae.encode(full.pipeline.image_processor.preprocess(images)).latent_dist.mean
+    assert torch.allclose(together, (mean - 0.1) * 0.9, atol=1e-4)  # the fixture's shift and scale
+    with pytest.raises(ValueError, match="picture 0 has 80x64 pixels, and the model draws 64x64"):
+        full.latents([Image.new("RGB", (80, 64))])
+
+
+def test_the_size_is_known_before_the_weights(tiny_sd3: Path) -> None:
+    assert SD3(path=str(tiny_sd3)).picture_size == 64
 
 
 # What cannot be loaded
