@@ -64,6 +64,81 @@ def tiny_sd3_t5(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a `StableDiffusionPipeline` with random weights and the scheduler of Stable Diffusion 1.5."""
+    from diffusers import PNDMScheduler
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-sd"
+    _unet_pipeline(PNDMScheduler(skip_prk_steps=True, **SD_LEVELS)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_sd_v(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same that predicts velocity, and whose last timestep is pure noise."""
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler(
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        **SD_LEVELS,
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny-sd-v"
+    _unet_pipeline(scheduler).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a `StableDiffusionXLPipeline` with random weights and the scheduler of Stable Diffusion XL."""
+    from diffusers import EulerDiscreteScheduler
+
+    levels = {name: value for name, value in SD_LEVELS.items() if name != "set_alpha_to_one"}
+    folder = tmp_path_factory.mktemp("models") / "tiny-sdxl"
+    _unet_pipeline(EulerDiscreteScheduler(timestep_spacing="leading", **levels), is_xl=True).save_pretrained(folder)
+    return folder
+
+
+SD_LEVELS = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+    "set_alpha_to_one": False,
+}
+
+
+def _unet_pipeline(scheduler: Any, *, is_xl: bool = False) -> Any:
+    import torch
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    tokenizer, vae = _untrained().tokenizer, _untrained().vae
+    vae.register_to_config(shift_factor=None)
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=tokenizer.model_max_length, projection_dim=24, bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    torch.manual_seed(2)
+    added = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8}
+    added |= {"projection_class_embeddings_input_dim": 6 * 8 + 24, "cross_attention_dim": 64}
+    unet = UNet2DConditionModel(
+        sample_size=16, block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, attention_head_dim=8,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        **(added if is_xl else {"cross_attention_dim": 32}),
+    )  # fmt: skip
+    parts = {"vae": vae, "unet": unet, "scheduler": scheduler, "tokenizer": tokenizer}
+    parts["text_encoder"] = CLIPTextModel(config)
+    if is_xl:
+        second = {"text_encoder_2": CLIPTextModelWithProjection(config), "tokenizer_2": tokenizer}
+        return StableDiffusionXLPipeline(**parts, **second, add_watermarker=False)
+    return StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+
+
 def _untrained():
     import torch
 

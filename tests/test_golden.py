@@ -26,6 +26,8 @@ from selfportrait.losses.simpo import simpo
 from selfportrait.losses.spo import spo
 from selfportrait.losses.sum import weighted_sum
 from selfportrait.selection.softmax import softmax
+from selfportrait.models import _ddim, _flow
+from selfportrait.models.base import transition_logp
 from selfportrait.types import Prompt, Question
 from selfportrait.weights._masks import min_max, otsu, soften
 from selfportrait.weights.object_mask import object_masks
@@ -184,6 +186,70 @@ def diffusion_dpo_zero(given: Values) -> Values:
     return {"loss": dpo(policy, policy, beta=2500.0).loss.item()}
 
 
+def vpred_conversion(given: Values) -> Values:
+    abar, x0, eps, off = (wide(given[name]) for name in ("abar", "x0", "eps", "v_hat_minus_v"))
+    abar = abar.view(1)
+    noisy, v = _ddim.noised(x0, eps, abar), _ddim.target(x0, eps, abar, "velocity")
+    x0_hat, eps_hat = _ddim.estimates(noisy, v + off, abar, "velocity")
+    return conversion(noisy, v, eps_hat, x0_hat, off, eps, x0)
+
+
+def flow_conversion(given: Values) -> Values:
+    t, x0, eps, off = (wide(given[name]) for name in ("t", "x0", "eps", "v_hat_minus_v"))
+    noisy, v = _flow.noised(x0, eps, t.view(1)), eps - x0
+    x0_hat, eps_hat = _flow.estimates(noisy, v + off, t.view(1))
+    return conversion(noisy, v, eps_hat, x0_hat, off, eps, x0)
+
+
+def wide(values: Any) -> torch.Tensor:
+    """As latents (1, 1, 1, W)."""
+    return tensor(values).view(1, 1, 1, -1)
+
+
+def conversion(*found: torch.Tensor) -> Values:
+    noisy, v, eps_hat, x0_hat, off, eps, x0 = (one.flatten() for one in found)
+    squares = {"mse_v": off, "mse_eps": eps_hat - eps, "mse_x0": x0_hat - x0}
+    errors = {name: difference.square().mean().item() for name, difference in squares.items()}
+    return {"x_t": noisy.tolist(), "v": v.tolist(), "eps_hat": eps_hat.tolist(), "x0_hat": x0_hat.tolist(), **errors}
+
+
+def inverted(given: Values) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The latents, and where each step of the inversion under eps(x, t) = 0.3 x leads."""
+    latents = wide(given["x0"])
+    levels = [tensor([given["abar"][name]]) for name in ("0", "1", "101", "201")]
+    steps = [latents]
+    for abar, abar_to in zip(levels, levels[1:], strict=False):
+        steps.append(_ddim.noised(*_ddim.estimates(steps[-1], 0.3 * steps[-1], abar, "epsilon"), abar_to))
+    return latents, steps[1:]
+
+
+def inpo_inversion_grid(given: Values) -> Values:
+    latents, steps = inverted(given)
+    noise = _ddim.noise_in(steps[-1], latents, tensor([given["abar"]["201"]]))
+    return {"x_after_each_step": [step.flatten().tolist() for step in steps], "eps_star_at_201": noise.flatten()}
+
+
+def inpo_reference_quirk(given: Values) -> Values:
+    latents, steps = inverted(GOLDEN["inpo_inversion_grid"]["inputs"])
+    return {"eps_star_as_in_repo": _ddim.noise_in(steps[-1], latents, tensor([given["abar_150"]])).flatten()}
+
+
+def ddim_step_logprob(given: Values) -> Values:
+    abar, abar_to = tensor([given["abar_t"]]), tensor([given["abar_prev"]])
+    found = _ddim.estimates(tensor(given["sample"]), tensor(given["eps_pred"]), abar, "epsilon")
+    mean, std = _ddim.ancestral(*found, abar, abar_to, given["eta"])
+    logp = transition_logp(tensor(given["next"]), mean, std)
+    return {"sigma": std.item(), "mean": mean.tolist(), "logprob_mean_over_dims": logp.item()}
+
+
+def flow_grpo_sde(given: Values) -> Values:
+    assert given["noise_level"] == _flow.NOISE_LEVEL
+    sigma, to = tensor([given["sigma"]]), tensor([given["sigma_next"]])
+    mean, std = _flow.sde(tensor(given["sample"]), tensor(given["v_pred"]), sigma, to)
+    logp = transition_logp(tensor(given["next"]), mean, std)
+    return {"mean": mean.tolist(), "std": std.item(), "logprob_mean_over_dims": logp.item()}
+
+
 FOUND: dict[str, Callable[[Values], Values]] = {
     "simpo_basic": simpo_basic,
     "obj_simpo_len": obj_simpo_len,
@@ -203,6 +269,12 @@ FOUND: dict[str, Callable[[Values], Values]] = {
     "spo_loss": clipped,
     "d3po_loss": clipped,
     "rwr": rwr,
+    "vpred_conversion": vpred_conversion,
+    "flow_conversion": flow_conversion,
+    "inpo_inversion_grid": inpo_inversion_grid,
+    "inpo_reference_quirk": inpo_reference_quirk,
+    "ddim_step_logprob": ddim_step_logprob,
+    "flow_grpo_sde": flow_grpo_sde,
 }
 LEFT_OUT = {
     "dpo_label_smoothing": {"robust"},
@@ -210,6 +282,7 @@ LEFT_OUT = {
     "spo_loss": {"ratio_w", "ratio_l"},
     "d3po_loss": {"ratio_w", "ratio_l"},
     "rwr": {"rwr_raw_reward(flow_grpo repo)"},
+    "flow_grpo_sde": {"sigma_t_diffusion"},
 }
 """Numbers of a case that nothing in the package computes."""
 

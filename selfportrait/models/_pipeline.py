@@ -17,7 +17,16 @@ from safetensors import SafetensorError
 from selfportrait.micro.checkpoints import PIPELINE as INDEX
 from selfportrait.micro.checkpoints import embedded, names
 
-__all__ = ["Fits", "check_folder", "explained", "known_folder", "picture_size", "reset_tokenizers"]
+__all__ = [
+    "Fits",
+    "check_folder",
+    "class_name",
+    "explained",
+    "known_folder",
+    "picture_size",
+    "read_json",
+    "reset_tokenizers",
+]
 
 VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")  # any of them
 
@@ -52,7 +61,7 @@ def check_folder(path: str, fits: Fits, unused: Sequence[str] = ()) -> None:
             f"model.path = {path}: the folder has no {INDEX}; give a folder that "
             f"{fits.classes[0]}.save_pretrained wrote"
         )
-    parts = _index(folder, path)
+    parts = read_json(folder, INDEX)
     fits.check(path, parts.get("_class_name"))
     for name, part in parts.items():  # transformers would stand an empty tokenizer in for a missing one
         needed = VOCABULARIES if name.startswith("tokenizer") else ("*",)
@@ -63,19 +72,24 @@ def check_folder(path: str, fits: Fits, unused: Sequence[str] = ()) -> None:
             )
 
 
-def _index(folder: Path, path: str) -> dict[str, Any]:
+def read_json(folder: Path, file: str) -> dict[str, Any]:
+    """One of a pipeline's configurations."""
     try:
-        parts = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        if not isinstance(parts, dict):
-            raise TypeError(f"it holds {parts!r:.40}, no object")
+        found = json.loads((folder / file).read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise TypeError(f"it holds {found!r:.40}, no object")
     except (ValueError, TypeError, OSError) as error:
-        raise ValueError(f"model.path = {path}: {INDEX} cannot be read ({error}); download it again") from error
-    return parts
+        raise ValueError(f"model.path = {folder}: {file} cannot be read ({error}); download it again") from error
+    return found
+
+
+def class_name(folder: Path) -> str | None:
+    """The class of the pipeline in a folder, by its name."""
+    return read_json(folder, INDEX).get("_class_name")
 
 
 def _choices(fits: Fits) -> str:
-    folders = {name: Path(embedded(name)) for name in names(INDEX)}
-    fitting = [name for name, folder in folders.items() if _index(folder, name).get("_class_name") in fits.classes]
+    fitting = [name for name in names(INDEX) if class_name(Path(embedded(name))) in fits.classes]
     found = f"the folder of a {fits} with {INDEX}"
     if not fitting:
         return f"{found} or a hub id such as {fits.example}"

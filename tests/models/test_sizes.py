@@ -9,6 +9,7 @@ import torch
 
 from selfportrait.models.base import Sizes
 from selfportrait.models.janus import Janus
+from selfportrait.models.sd import SD
 from selfportrait.models.sd3 import SD3
 from selfportrait.types import Draw
 
@@ -35,11 +36,13 @@ def kept_bytes(model: Any, forward: Callable[[], torch.Tensor]) -> int:
 
 
 @pytest.mark.parametrize("train", ["lora", "full"])
-@pytest.mark.parametrize("kind", ["janus", "sd3"])
-def test_sizes_are_those_of_the_loaded_model(kind: str, train: str, tiny_janus: Path, tiny_sd3_t5: Path) -> None:
-    models = {"janus": (Janus, tiny_janus), "sd3": (SD3, tiny_sd3_t5)}
-    family, path = models[kind]
-    sizes, model = loaded(family(path=str(path), train=train, lora_rank=4))
+@pytest.mark.parametrize(
+    ("family", "name"), [(Janus, "tiny_janus"), (SD3, "tiny_sd3_t5"), (SD, "tiny_sd"), (SD, "tiny_sdxl")]
+)
+def test_sizes_are_those_of_the_loaded_model(
+    family: Callable[..., Any], name: str, train: str, request: pytest.FixtureRequest
+) -> None:
+    sizes, model = loaded(family(path=str(request.getfixturevalue(name)), train=train, lora_rank=4))
     every = model.trainable() | model.frozen()
     adapters = sum(p.numel() for name, p in every.items() if "lora" in name)
     assert sum(sizes.parts.values()) == sum(p.numel() for p in every.values()) - adapters
@@ -66,6 +69,26 @@ def test_activations_of_sd3_are_near_the_estimate(train: str) -> None:
     draw = Draw(torch.full((8,), 0.5), torch.zeros_like(latents))
     counted = kept_bytes(model, lambda: model.log_likelihood(latents, prompts, draw))
     assert counted / (8 * sizes.num_tokens * sizes.kept_bytes) == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize("name", ["tiny_sd", "tiny_sdxl"])
+@pytest.mark.parametrize("train", ["lora", "full"])
+def test_activations_of_a_unet_are_counted(train: str, name: str, request: pytest.FixtureRequest) -> None:
+    path = str(request.getfixturevalue(name))
+    sizes, model = loaded(SD(path=path, train=train))
+    prompts = model.encode(["a red circle"]).repeat(4)
+    latents = torch.zeros(4, 4, 16, 16)
+    draw = Draw(torch.full((4,), 0.5), torch.zeros_like(latents))
+    counted = kept_bytes(model, lambda: model.log_likelihood(latents, prompts, draw))
+    assert counted / (4 * sizes.num_tokens * sizes.kept_bytes) == pytest.approx(1, abs=0.02)
+    saving = SD(path=path, train=train, gradient_checkpointing=True).sizes()
+    assert saving is not None
+    assert 0.1 < saving.kept_bytes / sizes.kept_bytes < 0.6
+
+
+def test_a_unet_in_float16_keeps_its_autoencoder_in_float32(tiny_sd: Path) -> None:
+    sizes, model = loaded(SD(path=str(tiny_sd), dtype="float16"))
+    assert sizes.weight_bytes == sum(p.nbytes for p in (model.trainable() | model.frozen()).values())
 
 
 @pytest.mark.parametrize(("name", "billions", "learns"), [("1B", 2.08, 60_555_264), ("7B", 7.41, 149_913_600)])

@@ -25,6 +25,7 @@ from tiny_run import (
 
 from selfportrait import store
 from selfportrait.draws.forward_noise import forward_noise
+from selfportrait.models.sd import SD
 from selfportrait.models.sd3 import SD3
 from selfportrait.seeds import derive, generator
 from selfportrait.types import Draw, Prompt, Score
@@ -207,16 +208,22 @@ def test_the_network_is_passed_k_times_an_update_and_the_reference_only_for_the_
 
 @pytest.mark.parametrize("train", ["full", "lora"])
 @pytest.mark.parametrize("loss", ["gpo", "group_dpo"])
+@pytest.mark.parametrize(("family", "name"), [(SD3, "tiny_sd3"), (SD, "tiny_sd"), (SD, "tiny_sd_v")])
 def test_an_update_raises_the_good_candidate_and_lowers_the_bad_one(
-    start: Start, tiny_sd3: Path, loss: str, train: str
+    start: Start, request: pytest.FixtureRequest, family: Callable[..., Any], name: str, loss: str, train: str
 ) -> None:
     once = {"steps": 1, "prompts_per_step": 1, "timesteps_per_update": 1, "updates_per_group": 1}
-    settings = {"path": str(tiny_sd3), "train": train, "num_inference_steps": INFERENCE_STEPS}
-    model = SD3(**settings)
+    settings = {
+        "path": str(request.getfixturevalue(name)),
+        "train": train,
+        "num_inference_steps": INFERENCE_STEPS,
+        "guidance_scale": 4.5,
+    }
+    model = family(**settings)
     run = start(
         recipe=once,
         loss={"name": loss},
-        model=settings,
+        model={"name": family.__name__.lower(), **settings},
         optimizer={"learning_rate": 1e-4 if train == "full" else 1e-3},
         replaced={"judge": ByIndex(1.0, 0.5, 0.5, 0.0), "model": model},
     )
