@@ -145,7 +145,7 @@ def test_prompt_files(content: Any, says: str, here: Path, capsys: Capture) -> N
         (None, ["there is no such folder"]),
         ("", ["model_index.json", "cannot be read"]),
         ("[]", ["model_index.json", "cannot be read"]),
-        ('{"_class_name": "StableDiffusionPipeline"}', ["StableDiffusionPipeline", "StableDiffusion3Pipeline"]),
+        ('{"_class_name": "FluxPipeline"}', ["FluxPipeline", "StableDiffusion3Pipeline"]),
     ],
     ids=["missing", "empty", "no object", "another class"],
 )

@@ -218,7 +218,11 @@ def test_a_whole_model_of_a_run_is_sampled_as_the_embedded_one_it_began_with(tin
     assert (section.resolved["num_inference_steps"], section.resolved["guidance_scale"]) == (10, 2.0)
 
 
-def test_a_folder_says_which_component_it_is(tiny: Path, tiny_janus: Path, tmp_path: Path) -> None:
+def test_a_folder_says_which_component_it_is(
+    tiny: Path, tiny_janus: Path, tiny_sd: Path, tiny_sdxl: Path, tmp_path: Path
+) -> None:
+    for folder in (tiny_sd, tiny_sdxl):
+        assert loading.resolve(str(folder), {}).section.resolved["name"] == "sd"
     assert loading.resolve(str(tiny), {}).section.resolved["name"] == "sd3"
     assert loading.resolve(str(tiny_janus), {}).section.resolved["name"] == "janus"
     run = tmp_path / "run"

@@ -3,6 +3,7 @@
 Read this to learn which weights `selfportrait sample` and `selfportrait evaluate` use.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from selfportrait.micro import checkpoints
 
 __all__ = ["Source", "resolve"]
 
+PIPELINES = {"StableDiffusionPipeline": "sd", "StableDiffusionXLPipeline": "sd"}  # every other is sd3's to refuse
 ADVICE = "put the file back from where the folder came, or name another model"
 
 
@@ -70,22 +72,38 @@ def resolve(name: str, overrides: Mapping[str, Any]) -> Source:
 
 
 def _component(name: str) -> str:
-    """The component that fits: janus for a model of transformers, sd3 for a pipeline and for what cannot be told."""
+    """The component that fits: janus for a model of transformers, sd or sd3 for a pipeline, by its class.
+
+    What cannot be told is left to sd3 to refuse.
+    """
+    index = _file(name, checkpoints.PIPELINE)
+    if index is not None:
+        return PIPELINES.get(_class_name(index), "sd3")
+    model = _file(name, checkpoints.MODEL)
+    return "janus" if model is not None and _is_model(model) else "sd3"
+
+
+def _class_name(index: Path) -> str:
+    try:
+        found = json.loads(index.read_text(encoding="utf-8"))
+    except ValueError:  # the component says it better
+        return ""
+    return str(found.get("_class_name")) if isinstance(found, dict) else ""
+
+
+def _file(name: str, file: str) -> Path | None:
+    """A file of a folder, an embedded checkpoint or a repository of the hub; None where that has none."""
     folder = Path(checkpoints.embedded(name))
     if folder.is_dir():
-        return (
-            "janus"
-            if _is_model(folder / checkpoints.MODEL) and not (folder / checkpoints.PIPELINE).is_file()
-            else "sd3"
-        )
+        return folder / file if (folder / file).is_file() else None
     try:
-        return "janus" if _is_model(Path(hf_hub_download(name, checkpoints.MODEL))) else "sd3"
-    except (HFValidationError, HfHubHTTPError, OSError):  # a pipeline has no such file; what else is wrong sd3 will say
-        return "sd3"
+        return Path(hf_hub_download(name, file))
+    except (HFValidationError, HfHubHTTPError, OSError):  # what else is wrong with it, the component will say
+        return None
 
 
 def _is_model(file: Path) -> bool:
-    found = store.read_json(file, ADVICE) if file.is_file() else None
+    found = store.read_json(file, ADVICE)
     return isinstance(found, dict) and "model_type" in found
 
 
