@@ -25,9 +25,9 @@ from selfportrait.losses.sft import sft
 from selfportrait.losses.simpo import simpo
 from selfportrait.losses.spo import spo
 from selfportrait.losses.sum import weighted_sum
-from selfportrait.selection.softmax import softmax
 from selfportrait.models import _ddim, _flow
 from selfportrait.models.base import transition_logp
+from selfportrait.selection.softmax import softmax
 from selfportrait.types import Prompt, Question
 from selfportrait.weights._masks import min_max, otsu, soften
 from selfportrait.weights.object_mask import object_masks

@@ -3,14 +3,14 @@
 Read this before writing a draw; a recipe asks for one draw at a time and averages over several.
 """
 
-from typing import Protocol, runtime_checkable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 
-from selfportrait.models.base import Conditioning
 from selfportrait.types import Draw
 
-__all__ = ["GroupDraw", "Inverts"]
+__all__ = ["GroupDraw", "Inverts", "Rows", "Steps"]
 
 
 class GroupDraw(Protocol):
@@ -21,10 +21,36 @@ class GroupDraw(Protocol):
         ...
 
 
+class Rows(Protocol):
+    """The conditioning of some rows, of which the draw knows nothing else."""
+
+    def rows(self, index: torch.Tensor) -> Self:
+        """That of fewer rows."""
+        ...
+
+
+class Steps(Protocol):
+    """What an inversion needs of a model; shapes and meaning are those of `Denoises` in models/base.py."""
+
+    def reference(self) -> AbstractContextManager[None]: ...
+
+    def step(
+        self,
+        noisy: torch.Tensor,
+        conditioning: Any,
+        sigma: torch.Tensor,
+        to: torch.Tensor,
+        guidance_scale: float = 1.0,
+        label: torch.Tensor | None = None,
+    ) -> torch.Tensor: ...
+
+    def noise_in(self, noisy: torch.Tensor, content: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor: ...
+
+
 @runtime_checkable
 class Inverts(Protocol):
     """A draw whose noise is found in the pictures, once their prompts are encoded."""
 
-    def invert(self, latents: torch.Tensor, conditioning: Conditioning, sigma: torch.Tensor) -> torch.Tensor:
+    def invert(self, latents: torch.Tensor, conditioning: Rows, sigma: torch.Tensor) -> torch.Tensor:
         """Find the noise (B, ...) of clean latents (B, ...) at noise levels sigma (B,)."""
         ...

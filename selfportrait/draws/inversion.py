@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
+from selfportrait.draws.base import Rows, Steps
 from selfportrait.draws.forward_noise import forward_noise
-from selfportrait.models.base import Conditioning, Denoises
 from selfportrait.types import Draw
 
 __all__ = ["Inversion"]
@@ -37,7 +37,7 @@ class Inversion:
 
     def __init__(
         self,
-        policy: Denoises,
+        policy: Steps,
         *,
         inverter: Literal["policy", "reference"] = "policy",
         max_steps: Annotated[int, Field(ge=1)] = 10,
@@ -51,7 +51,7 @@ class Inversion:
         return forward_noise(latents, generator, shift=self.shift)
 
     @torch.no_grad()
-    def invert(self, latents: torch.Tensor, conditioning: Conditioning, sigma: torch.Tensor) -> torch.Tensor:
+    def invert(self, latents: torch.Tensor, conditioning: Rows, sigma: torch.Tensor) -> torch.Tensor:
         """Find the noise (B, ...) of latents (B, ...) at levels sigma (B,), whatever they are, in common forwards."""
         noisy = latents.clone()
         steps = _legacy(sigma) if self.grid == "legacy" else _exact(sigma, self.max_steps)

@@ -84,7 +84,8 @@ def _loss(pipeline: StableDiffusion3Pipeline, batch: Batch) -> torch.Tensor:
     level = sigma[:, None, None, None]
     noisy = (1 - level) * batch.latents + level * batch.noise
     velocity = pipeline.transformer(noisy, context, pooled, 1000 * sigma).sample
-    return (velocity - (batch.noise - batch.latents)).square().mean()
+    loss: torch.Tensor = (velocity - (batch.noise - batch.latents)).square().mean()
+    return loss
 
 
 def _encode(pipeline: StableDiffusion3Pipeline, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

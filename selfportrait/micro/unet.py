@@ -79,4 +79,5 @@ def _loss(pipeline: StableDiffusionPipeline, batch: Batch) -> torch.Tensor:
     context = pipeline.text_encoder(batch.tokens).last_hidden_state
     with torch.autocast(noisy.device.type, torch.bfloat16):
         predicted = pipeline.unet(noisy, timesteps, context).sample
-    return (predicted.float() - batch.noise).square().mean()
+    loss: torch.Tensor = (predicted.float() - batch.noise).square().mean()
+    return loss

@@ -26,7 +26,7 @@ class Schedule(NamedTuple):
 
     def timestep(self, sigma: torch.Tensor) -> torch.Tensor:
         """The timestep of sigma, a share of T: min(T - 1, floor(T sigma)), (B,)."""
-        return (len(self.abar) * sigma + ROUNDING).long().clamp(max=len(self.abar) - 1)
+        return (len(self.abar) * sigma + ROUNDING).floor().long().clamp(max=len(self.abar) - 1)
 
     def at(self, sigma: torch.Tensor) -> torch.Tensor:
         """abar at sigma, (B,) in float32; at sigma = 0 that of clean latents."""

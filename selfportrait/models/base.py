@@ -213,8 +213,12 @@ class Denoises(Draws, Protocol):
         sigma: torch.Tensor,
         to: torch.Tensor,
         guidance_scale: float = 1.0,
+        label: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The deterministic sampler's step from one level to another, down to draw or up to invert."""
+        """The deterministic sampler's step from one level to another, down to draw or up to invert.
+
+        `label` (B,) is the level that the network is told instead of the first, as published code has it.
+        """
         ...
 
     def transition(

@@ -219,9 +219,10 @@ class SD:
         sigma: torch.Tensor,
         to: torch.Tensor,
         guidance_scale: float = 1.0,
+        label: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """DDIM's step from sigma to another level, both (B,), down to draw or up to invert."""
-        latents, noise = self._estimates(noisy, conditioning, sigma, guidance_scale)
+        latents, noise = self._estimates(noisy, conditioning, sigma, guidance_scale, label)
         return _ddim.noised(latents, noise, self.schedule.at(self._exact(to)))
 
     def transition(
@@ -238,11 +239,17 @@ class SD:
         return _ddim.ancestral(latents, noise, abar, abar_to)
 
     def _estimates(
-        self, noisy: torch.Tensor, conditioning: EncodedText, sigma: torch.Tensor, scale: float
+        self,
+        noisy: torch.Tensor,
+        conditioning: EncodedText,
+        sigma: torch.Tensor,
+        scale: float,
+        label: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The clean latents and the noise that the model finds in noisy latents."""
+        """The clean latents and the noise that the model finds in noisy latents, told sigma or another level."""
         noisy, sigma = self._exact(noisy), self._exact(sigma)
-        prediction = _diffusion.guided(self._predict, noisy, conditioning, sigma, empty=self._empty, scale=scale)
+        told = sigma if label is None else self._exact(label)
+        prediction = _diffusion.guided(self._predict, noisy, conditioning, told, empty=self._empty, scale=scale)
         return _ddim.estimates(noisy, prediction, self.schedule.at(sigma), self.schedule.kind)
 
     def _exact(self, values: torch.Tensor) -> torch.Tensor:

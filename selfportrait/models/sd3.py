@@ -202,10 +202,12 @@ class SD3:
         sigma: torch.Tensor,
         to: torch.Tensor,
         guidance_scale: float = 1.0,
+        label: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Euler's step from sigma to another level, both (B,), down to draw or up to invert."""
         noisy, sigma, to = self._exact(noisy), self._exact(sigma), self._exact(to)
-        return _flow.euler(noisy, self._guided(noisy, conditioning, sigma, guidance_scale), sigma, to)
+        told = sigma if label is None else self._exact(label)
+        return _flow.euler(noisy, self._guided(noisy, conditioning, told, guidance_scale), sigma, to)
 
     def transition(
         self,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from selfportrait.types import PreferencePair
 
-__all__ = ["Decoded", "Dropped", "PreferenceSource", "Reading"]
+__all__ = ["UNREADABLE", "Decoded", "Dropped", "PreferenceSource", "Reading"]
 
 UNREADABLE = "unreadable picture"
 _log = logging.getLogger(__name__)

@@ -16,6 +16,8 @@ from selfportrait.stages.candidates import (
 from selfportrait.stages.evaluation import evaluate, verdicts
 from selfportrait.stages.given import GivenPair, GivenPicture, check_given_pairs, check_given_pictures
 from selfportrait.stages.giving import give_pairs, give_pictures, give_scores, giving
+from selfportrait.stages.latent_training import Visits, train_on_latents
+from selfportrait.stages.latents import Geometry, StoredLatents, check_readable, encode_pairs
 from selfportrait.stages.masks import make_masks
 from selfportrait.stages.pair_training import Pairs, read_pairs, train_on_pairs
 from selfportrait.stages.preferences import pair_rows, preference_rows, select_pairs
@@ -26,12 +28,15 @@ from selfportrait.stages.updates import Schedule
 from selfportrait.stages.yields import check_pairs, write_yield
 
 __all__ = [
+    "Geometry",
     "GivenPair",
     "GivenPicture",
     "Judge",
     "Pairs",
     "Round",
     "Schedule",
+    "StoredLatents",
+    "Visits",
     "Writers",
     "base_prompts",
     "calibrate_judge",
@@ -41,8 +46,10 @@ __all__ = [
     "check_given_pictures",
     "check_missing",
     "check_pairs",
+    "check_readable",
     "draw_candidates",
     "drawings",
+    "encode_pairs",
     "evaluate",
     "give_pairs",
     "give_pictures",
@@ -64,6 +71,7 @@ __all__ = [
     "score",
     "score_candidates",
     "select_pairs",
+    "train_on_latents",
     "train_on_pairs",
     "verdicts",
     "write_prompts",

@@ -85,8 +85,8 @@ class Evaluated(NamedTuple):
     weights: Tensor | None
 
 
-Reference = dict[tuple[int, int], tuple[float, float]]
-"""Log-likelihoods of chosen and rejected under the reference, by pair and draw, where those are fixed."""
+class Reference(dict[tuple[int, int], tuple[float, float]]):
+    """Log-likelihoods of chosen and rejected under the reference, by pair and draw, where those are fixed."""
 
 
 def train_on_latents(
@@ -110,7 +110,7 @@ def train_on_latents(
     learner = start(model, optimizer, schedule.ema_decay)
     first = processes.main_first(lambda: learner.resume(folder / "checkpoints"))
     task = Task(model, pairs, draw, loss, visits, folder, is_compared)
-    run_updates(learner, batches, partial(_backward, task, {}), folder, schedule, first, {})
+    run_updates(learner, batches, partial(_backward, task, Reference()), folder, schedule, first, {})
 
 
 class Task(NamedTuple):
@@ -166,7 +166,8 @@ def _evaluated(task: Task, pairs: LatentPairs, numbers: Sequence[int]) -> Evalua
         for place, (id, number) in enumerate(zip(pairs.ids, numbers, strict=True))
     ]
     sigma, noise = (torch.cat([one[part] for one in drawn]).flatten(0, 1) for part in (0, 1))
-    content = pairs.latents.flatten(0, 1)  # (2 P, C, H, W)
+    device = next(iter(task.model.trainable().values())).device
+    content, sigma, noise = (values.to(device) for values in (pairs.latents.flatten(0, 1), sigma, noise))  # (2 P, ...)
     if isinstance(task.draw, Inverts):
         noise = task.draw.invert(content, conditioning, sigma)
     return Evaluated(

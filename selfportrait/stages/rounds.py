@@ -52,6 +52,11 @@ class Round:
         return self.folder / "masks"
 
     @property
+    def latents(self) -> Path:
+        """Pairs of pictures that somebody brought, as a diffusion or flow model has them."""
+        return self.folder / "latents"
+
+    @property
     def training(self) -> Path:
         """Metrics and checkpoints."""
         return self.folder / "training"

@@ -160,7 +160,7 @@ def portions(size: int, at_once: int) -> list[range]:
 
 
 def _learn(
-    learner: Learner[Any], batch: Sequence[int], backward: Backward, schedule: Schedule, step: int
+    learner: Learner[Any], batch: Sequence[Item], backward: Backward[Item], schedule: Schedule, step: int
 ) -> dict[str, Any]:
     """Take one optimizer step on the mean loss of some pairs, a forward a process at a time; returns mean metrics."""
     size = len(batch)

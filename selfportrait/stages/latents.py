@@ -1,0 +1,138 @@
+"""From pairs of pictures to pairs of clean latents, which training reads again and again and nothing else.
+
+Read this to see what lies in latents/: a part of a table with ids and prompts, and beside it a safetensors file with
+the latents of its rows, of which a row at a time is read.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save
+
+from selfportrait import store
+from selfportrait.geometry import Side, View, show, view
+from selfportrait.models.base import Denoises
+from selfportrait.preferences.base import UNREADABLE, Decoded, PreferenceSource, Reading
+from selfportrait.stages.latent_training import LatentPairs
+from selfportrait.stages.parts import Yield, read_counts, shared_out, write_part
+from selfportrait.types import PreferencePair
+
+__all__ = ["Geometry", "StoredLatents", "Weigh", "check_readable", "encode_pairs"]
+
+ROWS_A_PART = 64
+SIDES: tuple[Side, Side] = ("chosen", "rejected")
+LATENTS = pa.schema({"pair_id": pa.string(), "index": pa.int64(), "prompt": pa.string()})
+
+Weigh = Callable[[PreferencePair, Sequence[View], tuple[int, int]], torch.Tensor]
+"""From a pair, how its two pictures are seen, and the latents' height and width: weights (2, 1, h, w)."""
+
+
+class Geometry(NamedTuple):
+    """How pictures of any size are made square, each of a pair by itself, once in the life of a run."""
+
+    crop: Literal["center", "random"]
+    flip: bool
+    seed: int
+
+    def views(self, model: Denoises, decoded: Decoded) -> list[View]:
+        """How the chosen and the rejected picture are seen."""
+        return [
+            view(
+                image.size,
+                model.picture_size,
+                crop=self.crop,
+                flip=self.flip,
+                key=(self.seed, decoded.pair.id, side, 0),
+            )
+            for side, image in zip(SIDES, (decoded.chosen, decoded.rejected), strict=True)
+        ]
+
+
+def encode_pairs(
+    model: Denoises, source: PreferenceSource, folder: Path, geometry: Geometry, weigh: Weigh | None = None
+) -> Yield:
+    """Encode the pairs of every `ROWS_A_PART` rows of a source into a part of latents/; returns the counts.
+
+    A row without a pair, or with a picture that cannot be decoded, is left out and counted by its reason.
+    """
+    num_rows = source.num_rows
+    sizes = [min(ROWS_A_PART, num_rows - start) for start in range(0, num_rows, ROWS_A_PART)]
+    with shared_out("encoding pairs", folder, sizes) as missing:
+        for index in missing:
+            start = index * ROWS_A_PART
+            reading = Reading(source, start=start, stop=start + sizes[index])
+            decoded = list(reading.decoded())
+            if decoded:
+                store.write_bytes(_tensors(folder, index), save(_encoded(model, decoded, geometry, weigh)))
+            rows = [{"pair_id": one.pair.id, "index": one.pair.index, "prompt": one.pair.prompt} for one in decoded]
+            write_part(folder, index, rows, LATENTS, reading.counts)
+    return read_counts(folder)
+
+
+def check_readable(found: Yield, max_missing: float) -> None:
+    """Refuse a source of which too many pictures could not be read."""
+    lost = found["dropped"].get(UNREADABLE, 0)
+    if lost > max_missing * (found["kept"] + lost):
+        raise ValueError(
+            f"{lost} of {found['kept'] + lost} pairs have a picture that cannot be read, more than recipe.max_missing "
+            f"= {max_missing:g} allows; mend the files that the log names, or raise the setting"
+        )
+
+
+def _encoded(
+    model: Denoises, several: Sequence[Decoded], geometry: Geometry, weigh: Weigh | None
+) -> dict[str, torch.Tensor]:
+    views = [geometry.views(model, decoded) for decoded in several]
+    pictures: list[Image.Image] = []
+    for decoded, (chosen, rejected) in zip(several, views, strict=True):
+        pictures += [show(decoded.chosen, chosen), show(decoded.rejected, rejected)]
+    latents = model.latents(pictures).unflatten(0, (-1, 2)).cpu().contiguous()  # (P, 2, C, H, W)
+    if weigh is None:
+        return {"latents": latents}
+    size = (latents.shape[-2], latents.shape[-1])
+    weights = [weigh(decoded.pair, both, size) for decoded, both in zip(several, views, strict=True)]
+    return {"latents": latents, "weights": torch.stack(weights).contiguous()}
+
+
+def _tensors(folder: Path, index: int) -> Path:
+    return folder / f"part-{index:05d}.safetensors"
+
+
+class StoredLatents:
+    """The pairs of latents/: ids and prompts in memory, latents on the disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ids: list[str] = []
+        self.prompts: list[str] = []
+        self.places: list[tuple[int, int]] = []
+        for index in range(len(store.parts(folder))):
+            rows = store.read_part(folder, index).to_pylist()
+            self.ids += [row["pair_id"] for row in rows]
+            self.prompts += [row["prompt"] for row in rows]
+            self.places += [(index, row) for row in range(len(rows))]
+        self._open = lru_cache(maxsize=256)(self._opened)
+
+    def _opened(self, index: int) -> Any:
+        return safe_open(_tensors(self.folder, index), framework="pt")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, index: Sequence[int]) -> LatentPairs:
+        """Fetch some of the pairs, in this order."""
+        ids, prompts = [self.ids[row] for row in index], [self.prompts[row] for row in index]
+        has_weights = "weights" in self._open(self.places[index[0]][0]).keys()  # noqa: SIM118
+        weights = self._read("weights", index) if has_weights else None
+        return LatentPairs(ids, prompts, self._read("latents", index), weights)
+
+    def _read(self, name: str, index: Sequence[int]) -> torch.Tensor:
+        places = [self.places[row] for row in index]
+        rows = [self._open(part).get_slice(name)[place : place + 1] for part, place in places]
+        return torch.cat(rows)
