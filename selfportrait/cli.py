@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from selfportrait import __version__, components, config, console, processes
+from selfportrait.cli_pairs import preference_pairs
 from selfportrait.cli_stage import stage
 from selfportrait.commands import describe, pairs
 from selfportrait.options import AsJson, ConfigName, Model, Overrides, RunFolder, Seed, Settings, example
@@ -31,6 +32,7 @@ app = typer.Typer(
 micro = typer.Typer(rich_markup_mode="rich", help="The embedded micro world: look at it, or train its model again.")
 app.add_typer(micro, name="micro")
 app.add_typer(stage, name="stage")
+app.add_typer(preference_pairs, name="pairs")
 
 
 SHARED_OUT = (None, "improve", "stage")  # what several processes can work on; None is the help

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +22,7 @@ from selfportrait import images
 __all__ = [
     "CANDIDATES",
     "EVALUATION",
+    "IMAGE",
     "MASKS",
     "PAIRS",
     "PREFERENCES",
@@ -36,25 +37,27 @@ __all__ = [
     "read_jsonl",
     "read_part",
     "read_table",
+    "schema",
     "sync",
     "truncate_jsonl",
     "write_bytes",
     "write_json",
     "write_table",
+    "writing",
 ]
 
-_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])  # how `datasets` stores its Image feature
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])  # how `datasets` stores its Image feature
 _LOCK = ".lock"
 
 
-def _schema(fields: Mapping[str, pa.DataType]) -> pa.Schema:
+def schema(fields: Mapping[str, pa.DataType]) -> pa.Schema:
     """Return a schema whose metadata tells `datasets` which columns are pictures."""
-    features = {name: {"_type": "Image"} for name, kind in fields.items() if kind == _IMAGE}
+    features = {name: {"_type": "Image"} for name, kind in fields.items() if kind == IMAGE}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})} if features else None
     return pa.schema(list(fields.items()), metadata=metadata)
 
 
-PROMPTS = _schema(
+PROMPTS = schema(
     {
         "id": pa.string(),
         "text": pa.string(),
@@ -64,7 +67,7 @@ PROMPTS = _schema(
         "role": pa.string(),
     }
 )
-CANDIDATES = _schema(
+CANDIDATES = schema(
     {
         "id": pa.string(),
         "prompt_id": pa.string(),
@@ -72,12 +75,12 @@ CANDIDATES = _schema(
         "index": pa.int32(),
         "seed": pa.int64(),
         "step": pa.int32(),
-        "image": _IMAGE,
+        "image": IMAGE,
         "latent": pa.list_(pa.float32()),  # of a diffusion or flow model
         "tokens": pa.list_(pa.int32()),  # of a token model
     }
 )
-SCORES = _schema(
+SCORES = schema(
     {
         "candidate_id": pa.string(),
         "judge": pa.string(),
@@ -86,7 +89,7 @@ SCORES = _schema(
         "details": pa.string(),
     }
 )
-PREFERENCES = _schema(
+PREFERENCES = schema(
     {
         "candidate_id": pa.string(),
         "group_id": pa.string(),
@@ -96,7 +99,7 @@ PREFERENCES = _schema(
         "kept": pa.bool_(),
     }
 )
-PAIRS = _schema(
+PAIRS = schema(
     {
         "prompt_id": pa.string(),
         "prompt": pa.string(),  # what both are trained for
@@ -108,7 +111,7 @@ PAIRS = _schema(
         "margin": pa.float64(),
     }
 )
-MASKS = _schema(
+MASKS = schema(
     {
         "candidate_id": pa.string(),
         "height": pa.int32(),
@@ -117,14 +120,14 @@ MASKS = _schema(
         "objects": pa.list_(pa.string()),
     }
 )
-EVALUATION = _schema(
+EVALUATION = schema(
     {
         "prompt_id": pa.string(),
         "prompt": pa.string(),
         "category": pa.string(),
         "index": pa.int32(),
         "seed": pa.int64(),
-        "image": _IMAGE,
+        "image": IMAGE,
         "exact": pa.bool_(),
         "score": pa.float64(),
         "reason": pa.string(),
@@ -237,7 +240,7 @@ def write_table(folder: Path, index: int, rows: Sequence[Mapping[str, Any]], sch
     """Write rows as part `index` of a table, replacing it; a picture may be a PIL image or encoded bytes."""
     for row in rows:
         assert row.keys() == set(schema.names), f"{folder}: columns {sorted(row)}, expected {sorted(schema.names)}"
-    pictures = {field.name for field in schema if field.type == _IMAGE}
+    pictures = {field.name for field in schema if field.type == IMAGE}
     stored = [{name: _picture(cell) if name in pictures else cell for name, cell in row.items()} for row in rows]
     buffer = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(stored, schema=schema), buffer, compression="zstd", write_page_checksum=True)
@@ -316,12 +319,19 @@ def _read_part(path: Path, columns: Sequence[str] | None) -> pa.Table:
 
 def write_bytes(path: Path, data: bytes | pa.Buffer) -> None:
     """Write a file whole or not at all; a full disk raises OSError and leaves the old file, if any."""
+    with writing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Inside, a file is written piece by piece; it is there only once all of it is, as with `write_bytes`."""
     temporary = path.with_name(f".{path.name}.tmp")  # always the same name: a redone write removes what a kill left
     try:
         with _full_disk_named(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

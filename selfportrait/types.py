@@ -93,15 +93,15 @@ class Pair:
 class Picture:
     """A picture that is read when it is asked for: the line that names it, and its file or its encoded bytes.
 
-    `uid` is what its dataset calls it, if nothing else in the world is called that. `content` is what the model
-    `drawn_by` made it of, flat, where that was kept: that model need not encode it again.
+    `uid` is what its dataset calls it, if nothing else in the world is called that. `content` is what it is made of to
+    the model `content_of`, flat, where that was kept: that model need not encode it again.
     """
 
     where: str = field(compare=False)
     source: Path | bytes = field(repr=False)
     uid: str = ""
     content: torch.Tensor | None = field(default=None, compare=False, repr=False)
-    drawn_by: str = field(default="", compare=False)
+    content_of: str = field(default="", compare=False)
 
     @cached_property
     def key(self) -> str:

@@ -175,6 +175,23 @@ def test_datasets_decodes_the_pictures(tmp_path: Path) -> None:
     assert table[0]["image"].getpixel((0, 0)) == (255, 0, 0)
 
 
+def test_a_file_written_piece_by_piece_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    with store.writing(path) as file:
+        file.write(b"one ")
+        assert not path.exists()
+        file.write(b"two")
+
+    def stopped() -> None:
+        with store.writing(path) as file:
+            file.write(b"three")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        stopped()
+    assert tree(tmp_path) == {"deep/file": b"one two"}
+
+
 def test_rows_with_other_columns_are_our_mistake(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="columns"):
         store.write_table(tmp_path, 0, [{**score(0), "vlaue": 1.0}], store.SCORES)

@@ -17,7 +17,7 @@ from selfportrait.types import Instance, Picture, PreferencePair
 __all__ = ["Limit", "end", "inside", "pair", "preference"]
 
 Limit = Annotated[int, pydantic.Field(ge=1)] | None
-"""A setting: only the first so many rows are read."""
+"""A setting: only the first so many rows are read, those among them that are dropped."""
 
 
 def preference(value: Any, column: str, where: str) -> float | None:

@@ -21,8 +21,8 @@ __all__ = ["PickAPic"]
 _NEEDED = ("caption", "jpg_0", "jpg_1", "label_0")
 _OPTIONAL = ("label_1", "has_label", "image_0_uid", "image_1_uid")
 _PART = re.compile(r"(?P<split>.+)-\d{5}-of-\d{5}(-[0-9a-f]+)?")
-_BATCH_ROWS = 32  # what is held at a time: pictures of this many rows
-_BUFFER_BYTES = 2**20  # read from a column at a time; without it pyarrow holds a whole row group
+_BATCH_ROWS = 32  # pictures of this many rows are held, and the page of each column that they are in
+_BUFFER_BYTES = 2**20  # read from a column at a time; without it all of a row group is
 
 
 class PickAPic:
@@ -30,7 +30,8 @@ class PickAPic:
 
     Needed are `caption`, `jpg_0` and `jpg_1` (encoded pictures, or what `datasets` stores for its Image feature) and
     `label_0`; `label_1`, `has_label` and the pictures' uids are used where they are. Parts lie in the folder, or in its
-    folder data/, and are read in the order of their names; where they are of several splits, `split` chooses one.
+    folder data/, and are read in the order of their names; where they are of several splits, `split` chooses one. What
+    is held of a file is a page of each column, at most a row group.
     """
 
     def __init__(self, *, path: str, split: str = "", limit: Limit = None) -> None:
@@ -136,12 +137,12 @@ def _rows(part: _Part, start: int, stop: int) -> Iterator[tuple[int, dict[str, A
 
 
 def _batches(part: _Part, groups: list[int]) -> Iterator[pa.RecordBatch]:
-    with part.file.open("rb") as file:
-        try:
-            parquet = pq.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
+    settings = {"buffer_size": _BUFFER_BYTES, "pre_buffer": False, "page_checksum_verification": True}
+    try:
+        with pq.ParquetFile(part.file, **settings) as parquet:  # by its path: of an open file pyarrow copies every page
             yield from parquet.iter_batches(_BATCH_ROWS, row_groups=groups, columns=part.columns)
-        except (pa.ArrowException, OSError) as error:
-            raise _corrupt(part.file, error) from error
+    except (pa.ArrowException, OSError) as error:
+        raise _corrupt(part.file, error) from error
 
 
 def _corrupt(file: Path, error: Exception) -> ValueError:

@@ -29,15 +29,16 @@ _PAIR = ("prompt", "chosen_id", "rejected_id")
 class Run:
     """Read the preference pairs of a run folder, those of all its rounds or of some.
 
-    A picture keeps the latent or the tokens that candidates/ holds of it, and the path of the model that drew it. One
-    part of a table is held at a time. Pictures are known by what is in them, so that runs can be mixed.
+    A picture keeps the latent or the tokens that candidates/ holds of it, and the path of the model that the run began
+    with, to which they belong. One part of a table is held at a time. Pictures are known by what is in them, so that
+    runs can be mixed.
     """
 
     def __init__(self, *, path: str, rounds: tuple[_Index, ...] = (), limit: Limit = None) -> None:
         self.path = Path(path)
         run = store.Run.read(path)
         model = run.config.get("settings", {}).get("model") or {}
-        self._drawn_by = str(model.get("path", ""))
+        self._model = str(model.get("path", ""))
         self._parts = [part for folder in _rounds(self.path, rounds) for part in _parts(folder)]
         self._limit = limit
         if not self._parts:
@@ -62,7 +63,7 @@ class Run:
     def _of_part(self, part: "_Part", first: int, start: int, stop: int) -> Iterator[PreferencePair | Dropped]:
         chosen = store.read_part(part.folder / "preferences", part.index, _PAIR).slice(start, stop - start).to_pylist()
         ids = {row[name] for row in chosen for name in ("chosen_id", "rejected_id")}
-        pictures = _pictures(part, ids, self._drawn_by)
+        pictures = _pictures(part, ids, self._model)
         for index, row in enumerate(chosen, start=first + start):
             both = (pictures[row["chosen_id"]], pictures[row["rejected_id"]])
             yield pair(index, row["prompt"], both, 1.0)
@@ -102,26 +103,26 @@ def _num_rows(file: Path) -> int:
     return int(parquet.metadata.num_rows)
 
 
-def _pictures(part: _Part, ids: set[str], drawn_by: str) -> dict[str, Picture | None]:
+def _pictures(part: _Part, ids: set[str], model: str) -> dict[str, Picture | None]:
     """The pictures of some candidates of a part, by their ids."""
     table = part.folder / "candidates"
     rows = store.read_part(table, part.index, ["id", "image", *_CONTENTS])
     found: dict[str, Picture | None] = {}
     for number, id in enumerate(rows["id"].to_pylist()):
         if id in ids:
-            found[id] = _picture(rows, number, f"{table}, part {part.index}, candidate {id}", drawn_by)
+            found[id] = _picture(rows, number, f"{table}, part {part.index}, candidate {id}", model)
     missing = sorted(ids - found.keys())
     if missing:
         raise ValueError(f"{table}, part {part.index} has no candidate {missing[0]}, which is in a pair: make it again")
     return found
 
 
-def _picture(rows: pa.Table, number: int, where: str, drawn_by: str) -> Picture | None:
+def _picture(rows: pa.Table, number: int, where: str, model: str) -> Picture | None:
     data = (rows["image"][number].as_py() or {}).get("bytes")
     if not data:
         return None
     content = next((_tensor(rows[name][number]) for name in _CONTENTS if rows[name][number].is_valid), None)
-    return Picture(where, data, hashlib.sha256(data).hexdigest(), content, drawn_by)
+    return Picture(where, data, hashlib.sha256(data).hexdigest(), content, "" if content is None else model)
 
 
 def _tensor(cell: Any) -> torch.Tensor:

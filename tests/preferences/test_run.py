@@ -66,7 +66,7 @@ def test_what_a_picture_was_made_of_comes_with_it(tmp_path: Path) -> None:
     assert torch.equal(latent.content, torch.tensor([0.5, -1.25]))
     assert torch.equal(tokens.content, torch.tensor([3, 1, 2], dtype=torch.int32))
     assert nothing.content is None
-    assert {picture.drawn_by for picture in (latent, tokens, nothing)} == {"some/model"}
+    assert [picture.content_of for picture in (latent, tokens, nothing)] == ["some/model", "some/model", ""]
 
 
 def test_only_the_parts_that_rows_are_in_are_read(tmp_path: Path) -> None:
@@ -123,4 +123,4 @@ def test_what_is_no_run_with_pairs_is_refused(tmp_path: Path) -> None:
 def test_a_config_without_a_model_is_no_obstacle(tmp_path: Path) -> None:
     make(tmp_path, GIVEN)
     (tmp_path / "config.json").write_text(json.dumps({"settings": {}}))
-    assert next(iter(Run(path=str(tmp_path)))).chosen.drawn_by == ""
+    assert next(iter(Run(path=str(tmp_path)))).chosen.content_of == ""
