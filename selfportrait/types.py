@@ -140,9 +140,9 @@ class Instance:
     name: str
     chosen_box: Box
     rejected_box: Box
+    is_conflict: bool
     chosen_confidence: float = 1.0
     rejected_confidence: float = 1.0
-    is_conflict: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from selfportrait import components
 
 PACKAGE = Path(selfportrait.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-FOUNDATION = {"types", "store", "images", "seeds"}
+FOUNDATION = {"types", "store", "images", "seeds", "boxes"}
 LOWER_SLOTS = set(components.SLOTS) - {"recipes"}
 UPPER = {"recipes", "cli", "config", "components", "doctor"}
 COMPONENTS = [(slot, name) for slot in components.SLOTS for name in components.names(slot)]
