@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import selfportrait
+from selfportrait.boxes import Geometry
 from selfportrait.losses.base import PairLogps, Term, needs_reference
 from selfportrait.selection.base import Judged
-from selfportrait.types import Score
+from selfportrait.types import Instance, Score
 from selfportrait.weights.base import needs_maps
 
 PACKAGE = Path(selfportrait.__file__).parent
@@ -292,7 +293,7 @@ def test_a_selection_of_pairs_sees_each_prompt_alone_in_any_order(selection) -> 
 
 
 @pytest.mark.parametrize("weights", taking("weights", "maps"))
-def test_weights_are_one_number_a_token_from_1_up(weights) -> None:
+def test_weights_of_tokens_are_one_number_a_token_from_1_up(weights) -> None:
     maps = torch.rand(3, 2, 4, 6, generator=torch.Generator().manual_seed(0))
     tokens = torch.zeros(3, 24, dtype=torch.long)
     found = weights(tokens, maps)
@@ -301,6 +302,20 @@ def test_weights_are_one_number_a_token_from_1_up(weights) -> None:
     assert (found >= 1).all()  # so that dividing by their sum is safe
     if not needs_maps(weights):
         assert torch.equal(weights(tokens, None), found)
+
+
+@pytest.mark.parametrize("weights", taking("weights", "instances"))
+def test_weights_of_latents_have_unit_mean_in_each_picture(weights) -> None:
+    whole = Geometry.resizing((48, 32), (48, 32))
+    agreeing = Instance("cat", (0, 0, 9, 9), (0, 0, 9, 9), is_conflict=False)
+    conflict = Instance("dog", (3, 5, 20, 30), (30, 2, 44, 9), is_conflict=True)
+    found = weights([agreeing, conflict], whole, whole._replace(is_flipped=True), (6, 4))
+    assert found.shape == (2, 1, 4, 6)
+    assert found.dtype is torch.float32
+    assert (found >= 0).all()
+    assert found.mean((1, 2, 3)).tolist() == pytest.approx([1, 1], abs=1e-6)
+    for harmless in ([], [agreeing]):
+        assert torch.equal(weights(harmless, whole, whole, (6, 4)), torch.ones(2, 1, 4, 6))
 
 
 @pytest.mark.parametrize("draw", components("draws"))

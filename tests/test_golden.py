@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 
 from selfportrait.asking.yes_no import Answer
+from selfportrait.boxes import Geometry
 from selfportrait.judges.self_vqa import SelfVqa
+from selfportrait.losses._pairs import log_ratios
 from selfportrait.losses.base import PairLogps, Term
 from selfportrait.losses.dpo import dpo
 from selfportrait.losses.gpo import gpo
@@ -28,8 +30,9 @@ from selfportrait.losses.sum import weighted_sum
 from selfportrait.models import _ddim, _flow
 from selfportrait.models.base import transition_logp
 from selfportrait.selection.softmax import softmax
-from selfportrait.types import Prompt, Question
+from selfportrait.types import Instance, Prompt, Question
 from selfportrait.weights._masks import min_max, otsu, soften
+from selfportrait.weights.instance_mask import instance_mask
 from selfportrait.weights.object_mask import object_masks
 
 FILE = next(
@@ -248,6 +251,37 @@ def flow_grpo_sde(given: Values) -> Values:
     mean, std = _flow.sde(tensor(given["sample"]), tensor(given["v_pred"]), sigma, to)
     logp = transition_logp(tensor(given["next"]), mean, std)
     return {"mean": mean.tolist(), "std": std.item(), "logprob_mean_over_dims": logp.item()}
+def iapo_mask_single(given: Values) -> Values:
+    height, width = given["latent_hw"]
+    geometry = Geometry.resizing((width, height), (width, height))
+    instances = [
+        Instance("it", box, box, bool(conflict)) for box, conflict in zip(given["boxes"], given["rho"], strict=True)
+    ]
+    weights = instance_mask(instances, geometry, geometry, (width, height), w_neg=given["w_neg"])
+    return {"unit_mean": weights[0, 0].tolist()}
+
+
+def iapo_loss(given: Values) -> Values:
+    weights = {side: tensor(given[f"M_{side}"]) for side in "wl"}
+    masked, plain = weighted_errors(given, weights), weighted_errors(given, dict.fromkeys("wl", tensor(1.0)))
+    ratios = dict(zip("wl", log_ratios(*masked), strict=True))
+    half = given["beta"] / 2  # its equation keeps the half
+    return {
+        **{f"d_{side}": -ratio.item() for side, ratio in ratios.items()},
+        "loss": dpo(*masked, beta=half).loss.item(),
+        "loss_with_unit_masks": dpo(*plain, beta=half).loss.item(),
+    }
+
+
+def weighted_errors(given: Values, weights: Values) -> tuple[PairLogps, PairLogps]:
+    """Policy and reference: minus the weighted mean squared error of a diffusion model is a log-likelihood."""
+    noise = tensor(given["eps_w=eps_l"])
+    logps = {
+        (model, side): -(weights[side] * (noise - tensor(given[f"{model}_{side}"])).square()).mean()
+        for model in ("policy", "ref")
+        for side in "wl"
+    }
+    return tuple(pairs(logps[model, "w"], logps[model, "l"]) for model in ("policy", "ref"))  # type: ignore[return-value]
 
 
 FOUND: dict[str, Callable[[Values], Values]] = {
@@ -283,6 +317,8 @@ LEFT_OUT = {
     "d3po_loss": {"ratio_w", "ratio_l"},
     "rwr": {"rwr_raw_reward(flow_grpo repo)"},
     "flow_grpo_sde": {"sigma_t_diffusion"},
+    "iapo_mask_single": iapo_mask_single,
+    "iapo_loss": iapo_loss,
 }
 """Numbers of a case that nothing in the package computes."""
 

@@ -1,15 +1,19 @@
-"""What every weighting offers: how much each token of a candidate counts in its log-likelihood.
+"""What every weighting offers: how much each token of a candidate, or each latent, counts in its log-likelihood.
 
-Read this before writing a weighting; a recipe knows nothing more about it than this.
+Read this before writing a weighting; a recipe knows nothing more about it than this. There are two kinds, told apart by
+what they take: of tokens by attention maps, and of latents by the instances of a pair.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 
-__all__ = ["Weights", "from_masks", "mask_of", "needs_maps"]
+from selfportrait.boxes import Geometry, Size
+from selfportrait.types import Instance
+
+__all__ = ["LatentWeights", "Weights", "from_masks", "mask_of", "needs_maps"]
 
 
 class Weights(Protocol):
@@ -21,6 +25,19 @@ class Weights(Protocol):
         A candidate with fewer objects than others has maps of zeros in their place. A weighting that looks at no maps
         declares `maps: None`, and a recipe then makes none; any other has a setting `alpha` and weighs 1 + alpha m
         with a mask m in [0, 1], so that masks can be kept in a table and looked at.
+        """
+        ...
+
+
+class LatentWeights(Protocol):
+    """Weigh the latents of both pictures of a pair."""
+
+    def __call__(self, instances: Sequence[Instance], chosen: Geometry, rejected: Geometry, grid: Size) -> torch.Tensor:
+        """Map instances, in the pixels of the original pictures, to weights (2, 1, h, w) in float32, the chosen first.
+
+        The geometries say how each picture was resized, cropped and mirrored before it was encoded; grid is (w, h).
+        The mean of each picture's weights is 1, so that a mean over latents stays one. A recipe without a weighting
+        has none of this, and every latent counts 1.
         """
         ...
 
