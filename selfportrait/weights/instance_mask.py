@@ -82,8 +82,8 @@ def _factor(size: Size, grid: Size) -> int:
 
 def _painted(placed: Sequence[tuple[Box | None, bool]], size: Size, w_neg: float, overlap: str) -> torch.Tensor:
     """The mean over instances of their maps, (height, width) in float64; a box of None covers nothing."""
-    width, height = size
-    conflicts, covers = torch.zeros(2, height, width, dtype=torch.float64)  # how many boxes hold each pixel
+    conflicts = torch.zeros(size[::-1], dtype=torch.float64)  # how many of their boxes hold each pixel
+    covers = torch.zeros_like(conflicts)  # and how many of all
     for box, is_conflict in placed:
         if box is not None:
             x0, y0, x1, y1 = box
