@@ -31,6 +31,10 @@ SECTIONS = {
     "densification": "densifications",
     "questions": "questions",
     "judge": "judges",
+    "planner": "planners",
+    "detector": "detectors",
+    "instance_judge": "instance_judges",
+    "vlm": "vlms",
     "selection": "selection",
     "draw": "draws",
     "weights": "weights",
@@ -245,7 +249,7 @@ def _check_sections(recipe: Section, present: Mapping[str, Any]) -> None:
 def _check_calls(recipe: Section, sections: Mapping[str, Section]) -> None:
     hints = typing.get_type_hints(_signature_owner(recipe.component))
     for key, section in sections.items():
-        is_function = bool(_run_time_parameters(section.component))
+        is_function = inspect.isfunction(section.component)
         if is_function and inspect.isclass(hints[key]) and "__call__" in vars(hints[key]):
             _check_call(f"{key}.name", SECTIONS[key], section.resolved["name"], hints[key])
 

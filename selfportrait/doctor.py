@@ -148,7 +148,8 @@ def _declared() -> list[str]:
     try:
         return importlib.metadata.requires("selfportrait") or []
     except importlib.metadata.PackageNotFoundError:  # it runs from its folder
-        return ["torch", "diffusers", "transformers", "peft", 'rapidocr-onnxruntime; extra == "ocr"']
+        optional = ['rapidocr-onnxruntime; extra == "ocr"', 'openai; extra == "endpoint"']
+        return ["torch", "diffusers", "transformers", "peft", *optional]
 
 
 def _version(package: str) -> str:

@@ -10,7 +10,10 @@ import typing
 import pytest
 
 from selfportrait import components, config
+from selfportrait.planners.base import Planner
+from selfportrait.weights.base import LatentWeights
 
+NEEDS = {"ocr": "rapidocr_onnxruntime", "endpoint": "openai"}  # optional packages, by component
 COMPONENTS = [(slot, name) for slot in components.SLOTS for name in components.names(slot)]
 
 
@@ -81,8 +84,8 @@ def test_every_component_says_what_it_is(slot: str, name: str) -> None:
 
 @pytest.mark.parametrize(("slot", "name"), COMPONENTS)
 def test_settings_are_keyword_only_typed_and_have_defaults_that_fit(slot: str, name: str) -> None:
-    if name == "ocr":
-        pytest.importorskip("rapidocr_onnxruntime")
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
     component = components.find(slot, name)
     module = importlib.import_module(f"selfportrait.{slot}.{name}")
     assert module.__all__ == [component.__name__]
@@ -93,3 +96,14 @@ def test_settings_are_keyword_only_typed_and_have_defaults_that_fit(slot: str, n
             assert parameter.name in hints
             if parameter.default is not inspect.Parameter.empty:
                 config.check(parameter.name, hints[parameter.name], parameter.default)
+
+
+def test_only_what_is_called_itself_has_to_take_what_a_recipe_gives() -> None:
+    def recipe(planner: Planner, weights: LatentWeights) -> None: ...
+
+    section = config.Section("recipe", recipe, {}, {})
+    planner = config.bind_section("planner", {"name": "vlm"})  # waits for a vlm; once built it takes pairs
+    config._check_calls(section, {"planner": planner})
+    config._check_calls(section, {"weights": config.bind_section("weights", {"name": "instance_mask", "w_neg": 0.5})})
+    with pytest.raises(ValueError, match="should be one of instance_mask; it takes tokens, maps"):
+        config._check_calls(section, {"weights": config.bind_section("weights", {"name": "object_mask"})})

@@ -26,6 +26,10 @@ SLOTS = [
     "densifications",
     "questions",
     "judges",
+    "planners",
+    "detectors",
+    "instance_judges",
+    "vlms",
     "selection",
     "draws",
     "weights",
@@ -114,6 +118,18 @@ def test_a_component_waits_for_nothing_but_the_policy_and_a_seed(slot: str) -> N
         parameters = inspect.signature(getattr(module, module.__all__[0])).parameters.values()
         waits_for = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
         assert waits_for in ([], ["seed"], ["policy", "seed"]), path.name
+
+
+@pytest.mark.parametrize("slot", ["planners", "detectors", "instance_judges", "vlms"])
+def test_who_finds_instances_waits_for_nothing_but_what_it_asks(slot: str) -> None:
+    """What `stages.hand_over` completes by name."""
+    for path in component_files(slot):
+        if path.stem == "endpoint":
+            pytest.importorskip("openai")
+        module = importlib.import_module(f"selfportrait.{slot}.{path.stem}")
+        parameters = inspect.signature(getattr(module, module.__all__[0])).parameters.values()
+        waits_for = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
+        assert waits_for in ([], ["vlm"], ["judge"]), path.name
 
 
 @pytest.mark.parametrize("slot", ["selection", "draws", "weights", "losses"])

@@ -1,0 +1,1 @@
+"""Detectors: one way to find named things in a picture a file."""

@@ -1,0 +1,1 @@
+"""Planners: one way to name the things that both pictures of a pair show a file."""
