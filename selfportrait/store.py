@@ -23,6 +23,7 @@ __all__ = [
     "CANDIDATES",
     "EVALUATION",
     "IMAGE",
+    "INSTANCES",
     "MASKS",
     "PAIRS",
     "PREFERENCES",
@@ -118,6 +119,36 @@ MASKS = schema(
         "width": pa.int32(),
         "mask": pa.list_(pa.float32()),  # (height, width) in [0, 1], row by row: where the prompt's objects are
         "objects": pa.list_(pa.string()),
+    }
+)
+INSTANCES = schema(
+    {
+        "pair_id": pa.string(),
+        "prompt": pa.string(),
+        "chosen_width": pa.int32(),  # sizes of the original pictures, in whose pixels the boxes are
+        "chosen_height": pa.int32(),
+        "rejected_width": pa.int32(),
+        "rejected_height": pa.int32(),
+        "instances": pa.list_(
+            pa.struct(
+                {
+                    "name": pa.string(),
+                    "chosen_box": pa.list_(pa.int32()),  # x0, y0, x1, y1, half-open; null where it was not found
+                    "rejected_box": pa.list_(pa.int32()),
+                    "chosen_confidence": pa.float64(),
+                    "rejected_confidence": pa.float64(),
+                    "is_swapped": pa.bool_(),  # whether the rejected picture was the judge's A
+                    "is_conflict": pa.bool_(),  # null where there is no verdict
+                    "reason": pa.string(),  # why not; null for an instance that can be used
+                    "raw": pa.string(),  # what the judge said
+                }
+            )
+        ),
+        "reason": pa.string(),  # why no instance was named
+        "raw": pa.string(),  # what the planner said
+        "planner": pa.string(),
+        "detector": pa.string(),
+        "judge": pa.string(),
     }
 )
 EVALUATION = schema(

@@ -4,6 +4,14 @@ Each goes from one table to the next and writes nothing else, so it can be run a
 """
 
 from selfportrait.stages._handing import hand_over
+from selfportrait.stages.annotations import (
+    Annotation,
+    annotations_of,
+    check_instances,
+    instances_of,
+    read_annotations,
+    write_annotations,
+)
 from selfportrait.stages.calibration import calibrate_judge, read_warning
 from selfportrait.stages.candidates import (
     candidate_id,
@@ -16,6 +24,7 @@ from selfportrait.stages.candidates import (
 from selfportrait.stages.evaluation import evaluate, verdicts
 from selfportrait.stages.given import GivenPair, GivenPicture, check_given_pairs, check_given_pictures
 from selfportrait.stages.giving import give_pairs, give_pictures, give_scores, giving
+from selfportrait.stages.instances import AnyPair, Finders, find_instances
 from selfportrait.stages.latent_training import Visits, train_on_latents
 from selfportrait.stages.latents import Geometry, StoredLatents, check_readable, encode_pairs
 from selfportrait.stages.masks import make_masks
@@ -29,6 +38,9 @@ from selfportrait.stages.yields import check_pairs, write_yield
 
 __all__ = [
     "Geometry",
+    "Annotation",
+    "AnyPair",
+    "Finders",
     "GivenPair",
     "GivenPicture",
     "Judge",
@@ -38,12 +50,14 @@ __all__ = [
     "StoredLatents",
     "Visits",
     "Writers",
+    "annotations_of",
     "base_prompts",
     "calibrate_judge",
     "can_draw",
     "candidate_id",
     "check_given_pairs",
     "check_given_pictures",
+    "check_instances",
     "check_missing",
     "check_pairs",
     "check_readable",
@@ -51,16 +65,19 @@ __all__ = [
     "drawings",
     "encode_pairs",
     "evaluate",
+    "find_instances",
     "give_pairs",
     "give_pictures",
     "give_scores",
     "giving",
     "hand_over",
+    "instances_of",
     "is_hard_negative",
     "make_masks",
     "pair_rows",
     "preference_rows",
     "prompt_rows",
+    "read_annotations",
     "read_pairs",
     "read_prompts",
     "read_scores",
@@ -74,6 +91,7 @@ __all__ = [
     "train_on_latents",
     "train_on_pairs",
     "verdicts",
+    "write_annotations",
     "write_prompts",
     "write_yield",
 ]
