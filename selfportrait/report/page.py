@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from selfportrait import store
-from selfportrait.report import form
 from selfportrait.report.calibration import calibrations
+from selfportrait.report.environment import environment
 from selfportrait.report.groups import example_groups
 from selfportrait.report.headline import category_rows, headline, other_categories, what_ran
 from selfportrait.report.pictures import count_changes, first_pictures, largest_changes, read_pairs
@@ -31,7 +30,7 @@ def write_report(run_folder: Path) -> Path:
     A run that was cut off gets a report too: a section without data says what is missing.
     Raises FileNotFoundError where there is no run, ValueError where a file of the run cannot be read.
     """
-    text = _environment().get_template("page.html.j2").render(_sections(read_run(run_folder)))
+    text = environment().get_template("page.html.j2").render(_sections(read_run(run_folder)))
     path = run_folder / "report.html"
     store.write_bytes(path, text.encode())
     return path
@@ -71,22 +70,3 @@ def _sections_of_rounds(run: RunRecord) -> dict[str, Any]:
         "has_masks": any(one.has_masks for one in preferences),
         "margins": margins(run) if preferences else None,
     }
-
-
-def _environment() -> Environment:
-    """Templates escape every value; only the charts, which are our own SVG, arrive as markup."""
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "percent": form.percent,
-        "points": form.points,
-        "number": form.number,
-        "signed": form.signed,
-        "duration": form.duration,
-        "memory": form.memory,
-        "plain": form.plain,
-        "width": form.width,
-    }
-    return environment
