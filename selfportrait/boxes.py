@@ -6,9 +6,10 @@ as PIL has it. A pixel that a box touches belongs to it.
 
 from typing import NamedTuple
 
+from selfportrait.types import Box
+
 __all__ = ["Box", "Geometry", "Size", "area", "overlap", "place", "problem", "square_around", "touched"]
 
-Box = tuple[int, int, int, int]
 Size = tuple[int, int]
 
 

@@ -251,6 +251,8 @@ def flow_grpo_sde(given: Values) -> Values:
     mean, std = _flow.sde(tensor(given["sample"]), tensor(given["v_pred"]), sigma, to)
     logp = transition_logp(tensor(given["next"]), mean, std)
     return {"mean": mean.tolist(), "std": std.item(), "logprob_mean_over_dims": logp.item()}
+
+
 def iapo_mask_single(given: Values) -> Values:
     height, width = given["latent_hw"]
     geometry = Geometry.resizing((width, height), (width, height))

@@ -104,7 +104,7 @@ def _swapped(instance: Instance) -> Instance:
         instance.name,
         instance.rejected_box,
         instance.chosen_box,
+        not instance.is_conflict,
         instance.rejected_confidence,
         instance.chosen_confidence,
-        not instance.is_conflict,
     )

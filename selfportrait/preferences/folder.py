@@ -123,9 +123,9 @@ def _instance(found: Mapping[str, Any], where: str) -> Instance:
         found["name"],
         _box(found, "chosen_box", where),
         _box(found, "rejected_box", where),
+        found["is_conflict"],
         _confidence(found, "chosen_confidence", where),
         _confidence(found, "rejected_confidence", where),
-        found["is_conflict"],
     )
 
 

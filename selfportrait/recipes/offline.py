@@ -75,7 +75,7 @@ def offline(
     with summary.stage(run, "evaluate before"):
         stages.evaluate(model, benchmark, at.evaluation("before"), label="measuring the base model")
     with summary.stage(run, "encode"):
-        found = stages.encode_pairs(model, preferences, at.latents, stages.Geometry(crop, flip, seed))
+        found = stages.encode_pairs(model, preferences, at.latents, stages.Cut(crop, flip, seed))
     stages.check_readable(found, max_missing)
     visits = stages.Visits(seed, empty_prompts, fixed_draws)
     stages.train_on_latents(

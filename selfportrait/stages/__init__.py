@@ -26,7 +26,7 @@ from selfportrait.stages.given import GivenPair, GivenPicture, check_given_pairs
 from selfportrait.stages.giving import give_pairs, give_pictures, give_scores, giving
 from selfportrait.stages.instances import AnyPair, Finders, find_instances
 from selfportrait.stages.latent_training import Visits, train_on_latents
-from selfportrait.stages.latents import Geometry, StoredLatents, check_readable, encode_pairs
+from selfportrait.stages.latents import Cut, StoredLatents, check_readable, encode_pairs
 from selfportrait.stages.masks import make_masks
 from selfportrait.stages.pair_training import Pairs, read_pairs, train_on_pairs
 from selfportrait.stages.preferences import pair_rows, preference_rows, select_pairs
@@ -37,7 +37,7 @@ from selfportrait.stages.updates import Schedule
 from selfportrait.stages.yields import check_pairs, write_yield
 
 __all__ = [
-    "Geometry",
+    "Cut",
     "Annotation",
     "AnyPair",
     "Finders",

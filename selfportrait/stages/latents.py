@@ -16,31 +16,32 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from selfportrait import store
-from selfportrait.geometry import Side, View, show, view
+from selfportrait.boxes import Geometry, Size
+from selfportrait.geometry import Side, show, view
 from selfportrait.models.base import Denoises
 from selfportrait.preferences.base import UNREADABLE, Decoded, PreferenceSource, Reading
 from selfportrait.stages.latent_training import LatentPairs
 from selfportrait.stages.parts import Yield, read_counts, shared_out, write_part
 from selfportrait.types import PreferencePair
 
-__all__ = ["Geometry", "StoredLatents", "Weigh", "check_readable", "encode_pairs"]
+__all__ = ["Cut", "StoredLatents", "Weigh", "check_readable", "encode_pairs"]
 
 ROWS_A_PART = 64
 SIDES: tuple[Side, Side] = ("chosen", "rejected")
 LATENTS = pa.schema({"pair_id": pa.string(), "index": pa.int64(), "prompt": pa.string()})
 
-Weigh = Callable[[PreferencePair, Sequence[View], tuple[int, int]], torch.Tensor]
-"""From a pair, how its two pictures are seen, and the latents' height and width: weights (2, 1, h, w)."""
+Weigh = Callable[[PreferencePair, Sequence[Geometry], Size], torch.Tensor]
+"""From a pair, how its two pictures are seen, and the latents' width and height: weights (2, 1, h, w)."""
 
 
-class Geometry(NamedTuple):
+class Cut(NamedTuple):
     """How pictures of any size are made square, each of a pair by itself, once in the life of a run."""
 
     crop: Literal["center", "random"]
     flip: bool
     seed: int
 
-    def views(self, model: Denoises, decoded: Decoded) -> list[View]:
+    def views(self, model: Denoises, decoded: Decoded) -> list[Geometry]:
         """How the chosen and the rejected picture are seen."""
         return [
             view(
@@ -55,7 +56,7 @@ class Geometry(NamedTuple):
 
 
 def encode_pairs(
-    model: Denoises, source: PreferenceSource, folder: Path, geometry: Geometry, weigh: Weigh | None = None
+    model: Denoises, source: PreferenceSource, folder: Path, cut: Cut, weigh: Weigh | None = None
 ) -> Yield:
     """Encode the pairs of every `ROWS_A_PART` rows of a source into a part of latents/; returns the counts.
 
@@ -69,7 +70,7 @@ def encode_pairs(
             reading = Reading(source, start=start, stop=start + sizes[index])
             decoded = list(reading.decoded())
             if decoded:
-                store.write_bytes(_tensors(folder, index), save(_encoded(model, decoded, geometry, weigh)))
+                store.write_bytes(_tensors(folder, index), save(_encoded(model, decoded, cut, weigh)))
             rows = [{"pair_id": one.pair.id, "index": one.pair.index, "prompt": one.pair.prompt} for one in decoded]
             write_part(folder, index, rows, LATENTS, reading.counts)
     return read_counts(folder)
@@ -85,17 +86,15 @@ def check_readable(found: Yield, max_missing: float) -> None:
         )
 
 
-def _encoded(
-    model: Denoises, several: Sequence[Decoded], geometry: Geometry, weigh: Weigh | None
-) -> dict[str, torch.Tensor]:
-    views = [geometry.views(model, decoded) for decoded in several]
+def _encoded(model: Denoises, several: Sequence[Decoded], cut: Cut, weigh: Weigh | None) -> dict[str, torch.Tensor]:
+    views = [cut.views(model, decoded) for decoded in several]
     pictures: list[Image.Image] = []
     for decoded, (chosen, rejected) in zip(several, views, strict=True):
         pictures += [show(decoded.chosen, chosen), show(decoded.rejected, rejected)]
     latents = model.latents(pictures).unflatten(0, (-1, 2)).cpu().contiguous()  # (P, 2, C, H, W)
     if weigh is None:
         return {"latents": latents}
-    size = (latents.shape[-2], latents.shape[-1])
+    size = (latents.shape[-1], latents.shape[-2])
     weights = [weigh(decoded.pair, both, size) for decoded, both in zip(several, views, strict=True)]
     return {"latents": latents, "weights": torch.stack(weights).contiguous()}
 

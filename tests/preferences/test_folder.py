@@ -118,7 +118,7 @@ def test_instances_are_read_from_both_kinds(folder: Path) -> None:
     full = {**INSTANCE, "name": "cat", "chosen_confidence": 0.5, "rejected_confidence": 1, "is_conflict": False}
     expected = (
         Instance("dog", (0, 1, 2, 3), (1, 1, 6, 4), is_conflict=True),
-        Instance("cat", (0, 1, 2, 3), (1, 1, 6, 4), 0.5, 1.0, False),
+        Instance("cat", (0, 1, 2, 3), (1, 1, 6, 4), False, 0.5, 1.0),
     )
     row = {"prompt": "p", "chosen": "a.png", "rejected": "b.png", "instances": [INSTANCE, full]}
     (pair,), _ = read(folder, json.dumps(row), "metadata.jsonl")
@@ -138,7 +138,7 @@ def test_instances_change_places_with_the_pictures(folder: Path) -> None:
     sure = {**INSTANCE, "chosen_confidence": 0.25, "rejected_confidence": 0.75}
     row = {"prompt": "p", "chosen": "a.png", "rejected": "b.png", "label": 0, "instances": [sure]}
     (pair,), _ = read(folder, json.dumps(row), "metadata.jsonl")
-    assert pair.instances == (Instance("dog", (1, 1, 6, 4), (0, 1, 2, 3), 0.75, 0.25, False),)
+    assert pair.instances == (Instance("dog", (1, 1, 6, 4), (0, 1, 2, 3), False, 0.75, 0.25),)
 
 
 @pytest.mark.parametrize(
