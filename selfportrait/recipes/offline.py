@@ -12,42 +12,65 @@ It differs from the textbook in one thing: pictures are cut and mirrored once in
 that each is encoded once.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
+import torch
 from pydantic import Field
 
 from selfportrait import processes, stages, store, summary
+from selfportrait.asking.pictures import Looks
 from selfportrait.benchmarks.base import Benchmark
+from selfportrait.boxes import Geometry, Size
+from selfportrait.detectors.base import Detector
 from selfportrait.draws.base import GroupDraw
+from selfportrait.instance_judges.base import InstanceJudge
 from selfportrait.losses.base import PairLoss
 from selfportrait.models.base import Denoises
+from selfportrait.planners.base import Planner
 from selfportrait.preferences.base import PreferenceSource
+from selfportrait.preferences.run import Run
+from selfportrait.prompts.base import PromptSource
 from selfportrait.report import write_report
+from selfportrait.selection.base import PairSelection
 from selfportrait.training import health
 from selfportrait.training.optimizer import Optimizer
 from selfportrait.training.pair_health import OnEvent
+from selfportrait.types import Instance, PreferencePair, Prompt
+from selfportrait.weights.base import LatentWeights
 
 __all__ = ["offline"]
 
 _Count = Annotated[int, Field(ge=1)]
+PROMPTS_A_PART = 25
+MIN_MARGIN = 0.1  # below it a pair is counted as ambiguous
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def offline(
     model: Denoises,
-    preferences: PreferenceSource,
     draw: GroupDraw,
     loss: PairLoss,
     optimizer: Optimizer,
     benchmark: Benchmark,
     run: store.Run,
     seed: int,
+    preferences: PreferenceSource | None = None,
+    prompts: PromptSource | None = None,
+    judge: stages.Judge | None = None,
+    selection: PairSelection | None = None,
+    weights: LatentWeights | None = None,
+    planner: Planner | None = None,
+    detector: Detector | None = None,
+    instance_judge: InstanceJudge | None = None,
+    vlm: Looks | None = None,
     *,
     steps: _Count | None = None,
     epochs: _Count | None = None,
     batch_size: _Count = 32,
     pairs_per_forward: _Count = 8,
+    candidates_per_prompt: _Count = 10,
     crop: Literal["center", "random"] = "center",
     flip: bool = False,
     empty_prompts: _Share = 0.0,
@@ -59,14 +82,19 @@ def offline(
 ) -> None:
     """Improve a model that removes noise on pairs of pictures, for `steps` updates or `epochs` passes, and measure it.
 
-    `batch_size` pairs make a step, `pairs_per_forward` of them a forward. A picture's shorter side becomes the model's,
-    `crop` says which square of it is used, `flip` mirrors half of the pictures. `empty_prompts` is the share of visits
-    without a prompt. With `fixed_draws` a pair has so many noises and noise levels in all, and the reference is asked
-    once for each. More than `max_missing` of the pairs with an unreadable picture end the run. `on_event` says what an
-    alarm of the pairs' health does: nothing but a line, the end, or the end at the last checkpoint before.
+    The pairs are those of `preferences`; without it the model draws `candidates_per_prompt` pictures of each prompt
+    itself, and a judge and a selection pair them. `batch_size` pairs make a step, `pairs_per_forward` a forward. A
+    picture's shorter side becomes the model's, `crop` says which square of it is used, `flip` mirrors half of the
+    pictures. `empty_prompts` is the share of visits without a prompt. With `fixed_draws` a pair has so many noises and
+    noise levels in all, and the reference is asked once for each. Weights need instances: those of the pairs, or what
+    planner, detector and instance judge find. More than `max_missing` of the pairs with an unreadable picture, or of
+    the judgements failed, end the run. `on_event` says what an alarm of the pairs' health does: nothing but a line, the
+    end, or the end at the last checkpoint before.
     """
     schedule = stages.Schedule(steps, epochs, batch_size, pairs_per_forward, checkpoint_every, ema_decay, on_event)
     check_model(model)
+    makers = check_pairs(preferences, prompts, judge, selection)
+    finders = check_finders(weights, planner, detector, instance_judge, vlm, judge)
     draw = stages.hand_over(draw, policy=model)
     benchmark = stages.hand_over(benchmark, policy=model, seed=seed)
     at = stages.Round(run.path("round-0"))
@@ -74,17 +102,33 @@ def offline(
     untouched = health.fingerprint(model.frozen())
     with summary.stage(run, "evaluate before"):
         stages.evaluate(model, benchmark, at.evaluation("before"), label="measuring the base model")
+    if preferences is None:
+        preferences = _draw_pairs(model, makers, benchmark, run, at, seed, candidates_per_prompt, max_missing)
+    instances = None
+    if finders is not None:
+        with summary.stage(run, "annotate"):
+            stages.find_instances(finders, preferences, at.instances, seed=seed, max_missing=max_missing)
+        instances = stages.instances_of(at.instances)
+    weigh = None if weights is None else partial(_weigh, weights, instances)
     with summary.stage(run, "encode"):
-        found = stages.encode_pairs(model, preferences, at.latents, stages.Cut(crop, flip, seed))
+        found = stages.encode_pairs(model, preferences, at.latents, stages.Cut(crop, flip, seed), weigh)
     stages.check_readable(found, max_missing)
     visits = stages.Visits(seed, empty_prompts, fixed_draws)
-    stages.train_on_latents(
-        model, stages.StoredLatents(at.latents), draw, loss, optimizer, at.training, schedule, visits
-    )
+    with summary.stage(run, "train"):
+        pairs = stages.StoredLatents(at.latents)
+        stages.train_on_latents(model, pairs, draw, loss, optimizer, at.training, schedule, visits)
     with summary.stage(run, "evaluate after"):
         stages.evaluate(model, benchmark, at.evaluation("after"), label="measuring the result")
     health.check_unchanged(untouched, model.frozen())
     processes.by_main(partial(_conclude, model, run))
+
+
+class Makers(NamedTuple):
+    """What makes pairs where none are given."""
+
+    prompts: PromptSource
+    judge: stages.Judge
+    selection: PairSelection
 
 
 def check_model(model: Denoises) -> None:
@@ -94,6 +138,96 @@ def check_model(model: Denoises) -> None:
             f"model.name: the recipe offline encodes pictures and takes denoising errors, and a {type(model).__name__} "
             "draws tokens; give a model that removes noise, such as sd or sd3"
         )
+
+
+def check_pairs(
+    preferences: PreferenceSource | None,
+    prompts: PromptSource | None,
+    judge: stages.Judge | None,
+    selection: PairSelection | None,
+) -> Makers | None:
+    """Refuse pairs from two sources or from none; raises ValueError before anything loads."""
+    if preferences is not None:
+        if prompts is not None or selection is not None:
+            raise ValueError(
+                "preferences: the pairs are given, and the sections prompts and selection would make others; leave out "
+                "one or the other"
+            )
+        return None
+    if prompts is None or judge is None or selection is None:
+        raise ValueError(
+            "preferences: the section is missing; give pairs, such as preferences.name=pick_a_pic, or the sections "
+            "prompts, judge and selection, with which the model makes its own"
+        )
+    return Makers(prompts, judge, selection)
+
+
+def check_finders(
+    weights: LatentWeights | None,
+    planner: Planner | None,
+    detector: Detector | None,
+    instance_judge: InstanceJudge | None,
+    vlm: Looks | None,
+    judge: stages.Judge | None,
+) -> stages.Finders | None:
+    """Who finds instances, None where nobody does; raises ValueError for some of them without the others."""
+    given = {"planner": planner, "detector": detector, "instance_judge": instance_judge}
+    missing = [name for name, one in given.items() if one is None]
+    if len(missing) == len(given):
+        return None
+    if missing or weights is None:
+        raise ValueError(
+            f"{missing[0] if missing else 'weights'}: the section is missing; planner, detector and instance_judge "
+            "find instances together, for weights that are made of them, such as weights.name=instance_mask"
+        )
+    helpers = {"vlm": vlm, "judge": judge}
+    return stages.Finders(*(stages.hand_over(one, **helpers) for one in given.values()))
+
+
+def _draw_pairs(
+    model: Denoises,
+    makers: Makers | None,
+    benchmark: Benchmark,
+    run: store.Run,
+    at: stages.Round,
+    seed: int,
+    count: int,
+    max_missing: float,
+) -> PreferenceSource:
+    """Let the model draw candidates, judge and pair them; returns the pairs with their latents."""
+    assert makers is not None, "checked before"
+    judge = stages.hand_over(makers.judge, policy=model, seed=seed)
+    with summary.stage(run, "sample"):
+        source = stages.hand_over(makers.prompts, policy=model, seed=seed)
+        processes.main_first(lambda: _write_prompts(source(), benchmark, at))
+        stages.draw_candidates(model, at.prompts, at.candidates, seed=seed, round_index=0, count=count)
+    with summary.stage(run, "judge"):
+        stages.score_candidates(judge, at.prompts, at.candidates, at.scores, max_missing=max_missing)
+    with summary.stage(run, "pair"):
+        tables = (at.prompts, at.candidates, at.scores, at.preferences)
+        stages.select_pairs(makers.selection, *tables, seed, MIN_MARGIN, benchmark.check)
+    return Run(path=str(run.folder))
+
+
+def _write_prompts(source: Sequence[Prompt], benchmark: Benchmark, at: stages.Round) -> None:
+    """Write prompts/, without those that are held out for measuring."""
+    prompts = [prompt for prompt in source if not benchmark.is_held_out(prompt.text)]
+    for index, start in enumerate(range(0, len(prompts), PROMPTS_A_PART)):
+        if not store.has_part(at.prompts, index):
+            rows = stages.prompt_rows(prompts[start : start + PROMPTS_A_PART])
+            store.write_table(at.prompts, index, rows, store.PROMPTS)
+
+
+def _weigh(
+    weights: LatentWeights,
+    instances: Mapping[str, Sequence[Instance]] | None,
+    pair: PreferencePair,
+    views: Sequence[Geometry],
+    grid: Size,
+) -> torch.Tensor:
+    found = pair.instances if instances is None else instances.get(pair.id, ())
+    chosen, rejected = views
+    return weights(found, chosen, rejected, grid)
 
 
 def _conclude(model: Denoises, run: store.Run) -> None:

@@ -18,11 +18,12 @@ from safetensors.torch import save
 from selfportrait import store
 from selfportrait.boxes import Geometry, Size
 from selfportrait.geometry import Side, show, view
+from selfportrait.micro.checkpoints import embedded
 from selfportrait.models.base import Denoises
 from selfportrait.preferences.base import UNREADABLE, Decoded, PreferenceSource, Reading
 from selfportrait.stages.latent_training import LatentPairs
 from selfportrait.stages.parts import Yield, read_counts, shared_out, write_part
-from selfportrait.types import PreferencePair
+from selfportrait.types import Picture, PreferencePair
 
 __all__ = ["Cut", "StoredLatents", "Weigh", "check_readable", "encode_pairs"]
 
@@ -88,15 +89,46 @@ def check_readable(found: Yield, max_missing: float) -> None:
 
 def _encoded(model: Denoises, several: Sequence[Decoded], cut: Cut, weigh: Weigh | None) -> dict[str, torch.Tensor]:
     views = [cut.views(model, decoded) for decoded in several]
-    pictures: list[Image.Image] = []
+    pictures: list[Cell] = []
     for decoded, (chosen, rejected) in zip(several, views, strict=True):
-        pictures += [show(decoded.chosen, chosen), show(decoded.rejected, rejected)]
-    latents = model.latents(pictures).unflatten(0, (-1, 2)).cpu().contiguous()  # (P, 2, C, H, W)
+        pair = decoded.pair
+        pictures += [Cell(decoded.chosen, chosen, pair.chosen), Cell(decoded.rejected, rejected, pair.rejected)]
+    latents = _latents(model, pictures).unflatten(0, (-1, 2)).cpu().contiguous()  # (P, 2, C, H, W)
     if weigh is None:
         return {"latents": latents}
     size = (latents.shape[-1], latents.shape[-2])
     weights = [weigh(decoded.pair, both, size) for decoded, both in zip(several, views, strict=True)]
     return {"latents": latents, "weights": torch.stack(weights).contiguous()}
+
+
+class Cell(NamedTuple):
+    """A decoded picture, how it is seen, and where it is from."""
+
+    image: Image.Image
+    view: Geometry
+    picture: Picture
+
+
+def _latents(model: Denoises, cells: Sequence[Cell]) -> torch.Tensor:
+    """Clean latents (N, C, H, W); what the model drew itself and is seen whole is not encoded again."""
+    is_kept = [_is_kept(model, cell) for cell in cells]
+    own = [show(cell.image, cell.view) for cell, kept in zip(cells, is_kept, strict=True) if not kept]
+    encoded = model.latents(own or [show(cells[0].image, cells[0].view)])  # one of them says what shape latents have
+    found = iter(encoded)
+    return torch.stack(
+        [
+            cell.picture.content.to(encoded).view_as(encoded[0])
+            if kept and cell.picture.content is not None
+            else next(found)
+            for cell, kept in zip(cells, is_kept, strict=True)
+        ]
+    )
+
+
+def _is_kept(model: Denoises, cell: Cell) -> bool:
+    is_own = cell.picture.content is not None and embedded(cell.picture.content_of) == getattr(model, "path", None)
+    side = model.picture_size
+    return is_own and cell.image.size == (side, side) and not cell.view.is_flipped
 
 
 def _tensors(folder: Path, index: int) -> Path:

@@ -52,6 +52,11 @@ class Round:
         return self.folder / "masks"
 
     @property
+    def instances(self) -> Path:
+        """What both pictures of a pair show, where, and in which it is better; there only where that is looked for."""
+        return self.folder / "instances"
+
+    @property
     def latents(self) -> Path:
         """Pairs of pictures that somebody brought, as a diffusion or flow model has them."""
         return self.folder / "latents"
