@@ -241,6 +241,37 @@ def evaluate(
         console.show(command.accuracy_table(result))
 
 
+@app.command(
+    epilog=example(
+        "compare dpo-micro kto-micro --seeds 0,1,2 --run runs/losses",
+        "compare runs/dpo runs/kto --json",
+    )
+)
+def compare(
+    items: Annotated[list[str], typer.Argument(metavar="CONFIG|RUN...", help="Configs to run, or folders of runs.")],
+    seeds: Annotated[str, typer.Option(metavar="N,N", help="Each config runs with each of them.")] = "0",
+    run: Annotated[Path, typer.Option(metavar="DIR", help="The runs of configs go below it.")] = Path("runs/compare"),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of every config, as section.key=value."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run several configs on the same pairs, budget and seeds, or take runs as they are, and print one table.
+
+    What runs have in common, such as pairs and latents, is made once. The same command goes on where it was stopped.
+    """
+    console.silence_libraries()
+    from selfportrait.commands import compare as command
+
+    with console.resumable():
+        found = command.compare(items, settings or [], command.numbers(seeds), run)
+    if as_json:
+        console.echo(json.dumps(command.as_json(found), indent=2))
+    else:
+        console.show(command.table(found))
+
+
 @app.command(epilog=example("report runs/demo"))
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, finished or not.")]) -> None:
     """Write the report of a run again: one HTML file that opens from disk."""
