@@ -198,6 +198,10 @@ class Denoises(Draws, Protocol):
         """Clean latents of pictures of that size, the same every time and whatever is beside them."""
         ...
 
+    def decode(self, latents: torch.Tensor) -> list[Image.Image]:
+        """Pictures of clean latents."""
+        ...
+
     def noised(self, content: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """Clean latents with noise up to a level: the noisy latents at which a draw is evaluated."""
         ...

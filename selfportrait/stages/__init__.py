@@ -32,21 +32,24 @@ from selfportrait.stages.pair_training import Pairs, read_pairs, train_on_pairs
 from selfportrait.stages.preferences import pair_rows, preference_rows, select_pairs
 from selfportrait.stages.prompts import Writers, base_prompts, can_draw, prompt_rows, read_prompts, write_prompts
 from selfportrait.stages.rounds import Round
+from selfportrait.stages.sampler_steps import Sampler, StepPair, levels, walk
 from selfportrait.stages.scores import Judge, check_missing, read_scores, save_scores, score, score_candidates
-from selfportrait.stages.updates import Schedule
+from selfportrait.stages.updates import Schedule, portions
 from selfportrait.stages.yields import check_pairs, write_yield
 
 __all__ = [
-    "Cut",
     "Annotation",
     "AnyPair",
+    "Cut",
     "Finders",
     "GivenPair",
     "GivenPicture",
     "Judge",
     "Pairs",
     "Round",
+    "Sampler",
     "Schedule",
+    "StepPair",
     "StoredLatents",
     "Visits",
     "Writers",
@@ -73,8 +76,10 @@ __all__ = [
     "hand_over",
     "instances_of",
     "is_hard_negative",
+    "levels",
     "make_masks",
     "pair_rows",
+    "portions",
     "preference_rows",
     "prompt_rows",
     "read_annotations",
@@ -91,6 +96,7 @@ __all__ = [
     "train_on_latents",
     "train_on_pairs",
     "verdicts",
+    "walk",
     "write_annotations",
     "write_prompts",
     "write_yield",
