@@ -22,7 +22,7 @@ from selfportrait.micro.checkpoints import embedded
 from selfportrait.models.base import Denoises
 from selfportrait.preferences.base import UNREADABLE, Decoded, PreferenceSource, Reading
 from selfportrait.stages.latent_training import LatentPairs
-from selfportrait.stages.parts import Yield, read_counts, shared_out, write_part
+from selfportrait.stages.parts import Yield, read_counts, reasons, shared_out, write_part
 from selfportrait.types import Picture, PreferencePair
 
 __all__ = ["Cut", "StoredLatents", "Weigh", "check_readable", "encode_pairs"]
@@ -78,12 +78,15 @@ def encode_pairs(
 
 
 def check_readable(found: Yield, max_missing: float) -> None:
-    """Refuse a source of which too many pictures could not be read."""
-    lost = found["dropped"].get(UNREADABLE, 0)
-    if lost > max_missing * (found["kept"] + lost):
+    """Refuse a source that gave no pair, or of which too many pictures could not be read."""
+    kept, dropped = found.get("kept", 0), found.get("dropped", {})
+    if not kept:
+        raise ValueError(f"there is no pair to train on (dropped: {reasons(dropped)}): give others, or more")
+    lost = dropped.get(UNREADABLE, 0)
+    if lost > max_missing * (kept + lost):
         raise ValueError(
-            f"{lost} of {found['kept'] + lost} pairs have a picture that cannot be read, more than recipe.max_missing "
-            f"= {max_missing:g} allows; mend the files that the log names, or raise the setting"
+            f"{lost} of {kept + lost} pairs have a picture that cannot be read, more than recipe.max_missing = "
+            f"{max_missing:g} allows; mend the files that the log names, or raise the setting"
         )
 
 

@@ -3,17 +3,20 @@
 import csv
 import math
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from tiny_run import Brightness
 
 from selfportrait import config, store
 from selfportrait.planning import base
 from selfportrait.preferences.run import Run
 from selfportrait.stages.latents import StoredLatents
+from selfportrait.types import Prompt, Score
 
 STEPS = 3
 
@@ -187,6 +190,28 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     checked = config.bind(settings_for(tiny_sd3, **changes))
     with pytest.raises(ValueError, match=sentence):
         base.plan("offline", {**checked.build()}, checked.sections["recipe"].settings)
+
+
+class Equal:
+    """Finds no difference between pictures."""
+
+    def __call__(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
+        return [Score(0.5, None, {"exact": False}) for _ in images]
+
+
+def test_without_a_pair_it_stops_with_a_sentence(tiny_sd3: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no pair"):
+        start_run(tmp_path / "run", settings_for(tiny_sd3), judge=Equal())
+
+
+def test_too_many_unreadable_pictures_stop_it(finished: store.Run, tiny_sd3: Path, tmp_path: Path) -> None:
+    pairs = given_pairs(tmp_path / "pairs", finished.folder)
+    (pairs / "0-chosen.png").write_bytes(b"no picture")
+    settings = without(settings_for(tiny_sd3), preferences={"name": "folder", "path": str(pairs)})
+    with pytest.raises(ValueError, match=r"1 of 4 pairs have a picture that cannot be read"):
+        start_run(tmp_path / "run", settings)
+    settings["recipe"]["max_missing"] = 0.25
+    assert len(metrics(start_run(tmp_path / "lenient", settings))) == STEPS
 
 
 def test_the_plan_counts(tiny_sd3: Path) -> None:
