@@ -35,6 +35,7 @@ from selfportrait.seeds import derive
 from selfportrait.selection.base import PairSelection
 from selfportrait.training import health
 from selfportrait.training.optimizer import Optimizer
+from selfportrait.training.pair_health import OnEvent
 from selfportrait.weights.base import Weights, needs_maps
 
 __all__ = ["self_improve"]
@@ -70,6 +71,7 @@ def self_improve(
     max_missing: Annotated[float, Field(ge=0, le=1)] = 0.01,
     min_margin: Annotated[float, Field(ge=0)] = 0.1,
     min_pairs: _Count = 1,
+    on_event: OnEvent = "warn",
 ) -> None:
     """Improve a model that draws tokens by its own prompts, questions and answers, in rounds, and measure each of them.
 
@@ -77,9 +79,10 @@ def self_improve(
     questions the prompts keep those of their source. A round trains for `steps` updates, or `epochs` passes over its
     pairs, of `batch_size` pairs each, with a new optimizer; `pairs_per_forward` bounds the memory. With `ema_decay` a
     round ends with averaged weights. `prompts_per_part` prompts are written, drawn and judged at a time; a pair whose
-    margin is below `min_margin` is counted as ambiguous.
+    margin is below `min_margin` is counted as ambiguous. `on_event` says what an alarm of the pairs' health does:
+    nothing but a line, the end of the round's training, or that with the last checkpoint before.
     """
-    schedule = stages.Schedule(steps, epochs, batch_size, pairs_per_forward, checkpoint_every, ema_decay)
+    schedule = stages.Schedule(steps, epochs, batch_size, pairs_per_forward, checkpoint_every, ema_decay, on_event)
     team = Team(
         model, prompts, judge, selection, weights, loss, optimizer, benchmark, questions, perturbation, densification
     )
