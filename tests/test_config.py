@@ -362,7 +362,7 @@ def test_a_sum_of_losses_is_overridden_by_name(write: Write) -> None:
         ({"sft": {"weight": 0}}, "loss.terms.sft.weight = 0: should be greater than 0"),
         ({"sft": 2}, "loss.terms.sft = 2: should be a section of settings, such as loss.terms.sft.weight=2"),
         ({}, "loss.terms = {}: should be losses by name, such as loss.terms.sft.weight=2"),
-        ({"gpo": {}}, "loss.terms.gpo = 'gpo': should be one of dpo, ipo, sft, simpo, sum; it takes policy, old, "),
+        ({"gpo": {}}, "loss.terms.gpo = 'gpo': should be one of dpo, hinge, ipo, kto, sft, simpo, spo, sum; it takes "),
         ({"sum": {}}, "loss.terms.sum.terms is missing: loss.terms.sum needs it"),
     ],
 )

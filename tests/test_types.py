@@ -45,9 +45,9 @@ def test_a_pair_is_equal_to_itself_in_another_row() -> None:
     pair = PreferencePair("id", "a", Picture("a", RED), Picture("a", RED[:-1]))
     assert pair.instances == ()
     assert dataclasses.replace(pair, index=7) == pair
-    assert dataclasses.replace(pair, instances=(Instance("dog", (0, 0, 1, 1), (0, 0, 1, 1)),)) != pair
+    assert dataclasses.replace(pair, instances=(Instance("dog", (0, 0, 1, 1), (0, 0, 1, 1), False),)) != pair
 
 
-def test_an_instance_is_sure_and_no_conflict_unless_it_says_so() -> None:
-    instance = Instance("dog", chosen_box=(0, 0, 1, 1), rejected_box=(0, 0, 2, 2))
-    assert (instance.chosen_confidence, instance.rejected_confidence, instance.is_conflict) == (1.0, 1.0, False)
+def test_an_instance_is_sure_unless_it_says_so() -> None:
+    instance = Instance("dog", chosen_box=(0, 0, 1, 1), rejected_box=(0, 0, 2, 2), is_conflict=True)
+    assert (instance.chosen_confidence, instance.rejected_confidence) == (1.0, 1.0)
