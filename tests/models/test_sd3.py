@@ -178,6 +178,7 @@ def test_an_embedded_checkpoint_is_sampled_as_it_is_made_to_be(tiny_sd3: Path) -
     assert (chosen.num_inference_steps, chosen.guidance_scale) == (4, 1.0)
 
 
+@pytest.mark.slow
 def test_equal_adapters_make_equal_files_in_every_process(tiny_sd3: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from selfportrait.models.sd3 import SD3; "
