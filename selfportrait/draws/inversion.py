@@ -53,7 +53,7 @@ class Inversion:
     @torch.no_grad()
     def invert(self, latents: torch.Tensor, conditioning: Rows, sigma: torch.Tensor) -> torch.Tensor:
         """Find the noise (B, ...) of latents (B, ...) at levels sigma (B,), whatever they are, in common forwards."""
-        noisy = latents.clone()
+        noisy = latents.float().clone()  # steps are in float32, whatever latents are stored in
         steps = _legacy(sigma) if self.grid == "legacy" else _exact(sigma, self.max_steps)
         with self.policy.reference() if self.inverter == "reference" else nullcontext():
             for level, to, label, is_on in steps:

@@ -67,6 +67,13 @@ def test_each_row_alone_finds_the_same() -> None:
     assert torch.equal(together[:1], invert(Walker(0.3), [0.7]))
 
 
+def test_latents_of_half_precision_are_inverted_in_float32() -> None:
+    latents, sigma = torch.ones(1, 1, 1, 1, dtype=torch.bfloat16), torch.tensor([0.7])
+    found = Inversion(Walker(0.5)).invert(latents, Rows([0]), sigma)
+    assert found.dtype is torch.float32
+    assert torch.equal(found, Inversion(Walker(0.5)).invert(latents.float(), Rows([0]), sigma))
+
+
 def test_the_reference_can_invert() -> None:
     assert invert(Walker(0.5), [0.5], inverter="reference").item() == pytest.approx(1.5)
 
