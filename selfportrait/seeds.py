@@ -4,10 +4,11 @@ Read this before drawing a random number anywhere: two runs with the same keys d
 """
 
 import hashlib
+import random
 
 import torch
 
-__all__ = ["derive", "generator", "noise"]
+__all__ = ["derive", "generator", "noise", "passes"]
 
 
 def derive(*key: str | int) -> int:
@@ -19,6 +20,17 @@ def derive(*key: str | int) -> int:
 def generator(*key: str | int) -> torch.Generator:
     """Return a CPU generator seeded by a key; noise drawn on the CPU is the same on every device."""
     return torch.Generator("cpu").manual_seed(derive(*key))
+
+
+def passes(size: int, count: int, seed: int) -> list[int]:
+    """Go through `size` items in a new random order each time they are through: the numbers of `count` of them."""
+    assert size > 0, "there is nothing to go through"
+    order: list[int] = []
+    while len(order) < count:
+        again = list(range(size))
+        random.Random(derive(seed, "order", len(order) // size)).shuffle(again)
+        order += again
+    return order[:count]
 
 
 def noise(seeds: list[int], shape: tuple[int, ...]) -> torch.Tensor:

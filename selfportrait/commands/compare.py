@@ -116,7 +116,8 @@ def _agree(own: Mapping[str, Any], theirs: Mapping[str, Any], keys: Sequence[str
 
 
 def _link(source: Path, target: Path) -> None:
-    for file in sorted(source.rglob("*")):
+    """Files of a part before the part itself, whose being there says that all of it is."""
+    for file in sorted(source.rglob("*"), key=lambda path: (path.suffix == ".parquet", path)):
         if file.is_file():
             (target / file.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
             os.link(file, target / file.relative_to(source))

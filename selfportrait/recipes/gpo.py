@@ -11,7 +11,6 @@
 It differs from the textbook in one thing: the reference's error is never computed, because it has no gradient.
 """
 
-import random
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from selfportrait.losses.base import GroupLoss
 from selfportrait.models.base import Conditioning, Draws
 from selfportrait.prompts.base import PromptSource
 from selfportrait.report import write_report
-from selfportrait.seeds import derive, generator
+from selfportrait.seeds import generator, passes
 from selfportrait.selection.base import Selection
 from selfportrait.training import health
 from selfportrait.training.learner import Learner, start
@@ -151,13 +150,8 @@ def _resume(learner: Learner[Draws], run: store.Run, metrics: Metrics) -> int:
 
 def _order(source: list[Prompt], count: int, seed: int) -> list[tuple[Prompt, int]]:
     """Go through the prompts in a new random order each epoch: (prompt, how often it came before)."""
-    order: list[tuple[Prompt, int]] = []
-    while len(order) < count:
-        visit = len(order) // len(source)
-        shuffled = source.copy()
-        random.Random(derive(seed, "order", visit)).shuffle(shuffled)
-        order += [(prompt, visit) for prompt in shuffled]
-    return order[:count]
+    rows = passes(len(source), count, seed)
+    return [(source[row], place // len(source)) for place, row in enumerate(rows)]
 
 
 def _draw_groups(

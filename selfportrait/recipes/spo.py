@@ -12,7 +12,6 @@ Differs from the paper: the judge looks at predicted clean pictures, and is told
 not published for other judges. A pair shares its noisy latent, so one forward gives the log-likelihoods of both.
 """
 
-import random
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -25,12 +24,11 @@ from selfportrait.losses.base import PairLogps, PairLoss, needs_reference
 from selfportrait.models.base import Denoises, transition_logp
 from selfportrait.prompts.base import PromptSource
 from selfportrait.report import write_report
-from selfportrait.seeds import derive
+from selfportrait.seeds import derive, passes
 from selfportrait.training import health
 from selfportrait.training.learner import Learner, start
 from selfportrait.training.metrics import Metrics, timed
 from selfportrait.training.optimizer import Optimizer
-from selfportrait.types import Prompt
 
 __all__ = ["spo"]
 
@@ -80,7 +78,7 @@ def spo(
     untouched = health.fingerprint(model.frozen())
     first = learner.resume(run.path(ROUND, "training", "checkpoints"))
     metrics.truncate(first)
-    order = _order(source, steps * prompts_per_step, seed)
+    order = [source[row] for row in passes(len(source), steps * prompts_per_step, seed)]
     with progress.bar("training", total=steps, done=first) as advance:
         for step in range(first, steps):
             batch = order[step * prompts_per_step : (step + 1) * prompts_per_step]
@@ -120,16 +118,6 @@ def check(model: Denoises, sampling_steps: int, first_step: int) -> None:
             f"recipe.first_step = {first_step}: of {sampling_steps} steps the last is never compared, so none is left; "
             f"give one below {sampling_steps - 1}"
         )
-
-
-def _order(source: Sequence[Prompt], count: int, seed: int) -> list[Prompt]:
-    """Go through the prompts in a new random order each time."""
-    order: list[Prompt] = []
-    while len(order) < count:
-        again = list(source)
-        random.Random(derive(seed, "order", len(order) // len(source))).shuffle(again)
-        order += again
-    return order[:count]
 
 
 def _learn(

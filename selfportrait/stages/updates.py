@@ -4,7 +4,6 @@ Read this to see what one update is made of and what several processes share. Wh
 """
 
 import logging
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from selfportrait import processes, progress, store
-from selfportrait.seeds import derive
+from selfportrait.seeds import passes
 from selfportrait.training import gradients
 from selfportrait.training.learner import Learner
 from selfportrait.training.metrics import Metrics, timed
@@ -97,12 +96,8 @@ class Schedule:
     def batches(self, num_pairs: int, seed: int) -> list[list[int]]:
         """The pairs of every step: all of them in a new random order each time they are through."""
         wanted = (self.epochs or 0) * num_pairs if self.steps is None else self.steps * self.batch_size
-        order: list[int] = []
-        while len(order) < wanted:
-            again = list(range(num_pairs))
-            random.Random(derive(seed, "order", len(order) // num_pairs)).shuffle(again)
-            order += again
-        return [order[first : min(first + self.batch_size, wanted)] for first in range(0, wanted, self.batch_size)]
+        order = passes(num_pairs, wanted, seed)
+        return [order[first : first + self.batch_size] for first in range(0, wanted, self.batch_size)]
 
 
 def run_updates(
@@ -134,7 +129,7 @@ def run_updates(
                 metrics.write(step, values, seconds)
                 if is_over:
                     end.write(step, values["events"])
-                if end.keeps(is_over) and (is_over or step + 1 in (last, *range(0, last, schedule.checkpoint_every))):
+                if end.keeps(is_over) and (is_over or (step + 1) % schedule.checkpoint_every == 0 or step + 1 == last):
                     metrics.sync()
                     learner.save(folder / "checkpoints", step + 1)
             if is_over:
