@@ -55,7 +55,7 @@ def what_ran(run: RunRecord) -> dict[str, Any]:
         "steps_done": steps_done,
         "steps": steps * (recipe.get("rounds") or 1) if (steps := recipe.get("steps")) else None,  # of all rounds
         "rounds_done": len(accuracies_by_round(run)),
-        "rounds": recipe.get("rounds"),
+        "rounds": recipe.get("rounds", 1 if run.is_in_rounds else None),
         "is_finished": run.is_finished,
     }
 
@@ -78,6 +78,8 @@ def _sentence(settings: dict[str, Any]) -> str:
 
 def _sentence_of_rounds(settings: dict[str, Any]) -> str:
     """The same for a run in rounds, which learns from pairs."""
+    if "rounds" not in settings["recipe"]:
+        return _sentence_of_pairs(settings)
     rounds = settings["recipe"]["rounds"]
     how_many = "one round" if rounds == 1 else f"{number(rounds)} rounds"
     judge, selection, loss = (settings.get(name, {}).get("name") for name in ("judge", "selection", "loss"))
@@ -89,6 +91,25 @@ def _sentence_of_rounds(settings: dict[str, Any]) -> str:
         f"prompts{perturbed}, {judge or 'its judge'} scored them, {selection or 'the selection'} paired a chosen "
         f"picture with a rejected one, and {losses or 'the loss'} moved the model towards the chosen. A round starts "
         "from the model that the one before it left."
+    )
+
+
+def _sentence_of_pairs(settings: dict[str, Any]) -> str:
+    """The same for a run of one round, on pairs that were given, that the model drew, or of its sampler's steps."""
+    given, judge, selection, loss = (
+        settings.get(name, {}).get("name") for name in ("preferences", "judge", "selection", "loss")
+    )
+    if settings["recipe"]["name"] == "spo":
+        pairs = f"pairs of its sampler's next steps, judged by {judge or 'its judge'}"
+    elif given:
+        pairs = f"pairs of pictures that {given} gave"
+    else:
+        pairs = (
+            f"pairs of its own pictures, which {judge or 'its judge'} scored and {selection or 'the selection'} paired"
+        )
+    return (
+        f"The text-to-image model {_model_name(settings)} learnt from {pairs}: {loss or 'the loss'} moved it towards "
+        "the chosen."
     )
 
 

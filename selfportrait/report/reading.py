@@ -41,6 +41,7 @@ __all__ = [
 Array = NDArray[np.float64]
 Measured = tuple[list[dict[str, Any]], dict[str, Any]]  # an evaluation's verdicts, and the map of its categories
 SMALL = 128  # pictures up to this side are shown pixel by pixel, enlarged by a whole number
+PAIRED = ("offline", "spo")  # recipes of one round that learn from pairs
 ROUNDS_SHOWN = 4  # rounds of which a section shows examples
 LARGE = 192  # larger ones are shown at this width, from a copy of at most twice that
 
@@ -87,8 +88,9 @@ class RunRecord:
 
     @property
     def is_in_rounds(self) -> bool:
-        """Whether the recipe goes in rounds and learns from pairs; otherwise it has one round of groups."""
-        return "rounds" in self.settings.get("recipe", {})
+        """Whether the recipe learns from pairs, in rounds or in one; otherwise it has one round of groups."""
+        recipe = self.settings.get("recipe", {})
+        return "rounds" in recipe or recipe.get("name") in PAIRED
 
     @property
     def settings(self) -> dict[str, Any]:

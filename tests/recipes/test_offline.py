@@ -77,7 +77,11 @@ def test_it_draws_judges_pairs_trains_and_measures(finished: store.Run) -> None:
     assert lines[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert lines[0]["error/chosen"] == 0
     assert finished.path("summary.json").is_file()
-    assert finished.path("report.html").is_file()
+    report = finished.path("report.html").read_text(encoding="utf-8")
+    assert "learnt from pairs of its own pictures, which micro_count scored and best_worst paired" in report
+    assert "Pairs it learned from" in report
+    assert "group’s average" not in report
+    assert "of None" not in report
     assert finished.path("model", "pytorch_lora_weights.safetensors").is_file()
 
 
