@@ -22,6 +22,7 @@ from selfportrait import images
 __all__ = [
     "CANDIDATES",
     "EVALUATION",
+    "EXAMPLES",
     "IMAGE",
     "INSTANCES",
     "MASKS",
@@ -149,6 +150,26 @@ INSTANCES = schema(
         "planner": pa.string(),
         "detector": pa.string(),
         "judge": pa.string(),
+    }
+)
+EXAMPLES = schema(
+    {
+        "pair_id": pa.string(),
+        "prompt": pa.string(),
+        "chosen": IMAGE,
+        "rejected": IMAGE,
+        "instances": pa.list_(
+            pa.struct(
+                {
+                    "name": pa.string(),
+                    "chosen_box": pa.list_(pa.int32()),
+                    "rejected_box": pa.list_(pa.int32()),
+                    "is_conflict": pa.bool_(),
+                    "chosen_confidence": pa.float64(),
+                    "rejected_confidence": pa.float64(),
+                }
+            )
+        ),
     }
 )
 EVALUATION = schema(

@@ -7,7 +7,7 @@ from selfportrait import stages
 from selfportrait.draws.inversion import Inversion
 from selfportrait.losses.base import needs_reference
 from selfportrait.planning.base import Batch, Count, Plan, measuring
-from selfportrait.recipes.offline import check_finders, check_model, check_pairs
+from selfportrait.recipes.offline import check_finders, check_instances, check_model, check_pairs
 
 __all__ = ["plan"]
 
@@ -21,7 +21,8 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
     names = ("steps", "epochs", "batch_size", "pairs_per_forward", "checkpoint_every")
     stages.Schedule(*(settings[name] for name in names))
     check_pairs(*(built.get(name) for name in ("preferences", "prompts", "judge", "selection")))
-    check_finders(*(built.get(name) for name in ("weights", *FINDERS, "vlm", "judge")))
+    finders = check_finders(*(built.get(name) for name in ("weights", *FINDERS, "vlm", "judge")))
+    check_instances(built.get("weights"), finders, built.get("preferences"))
     benchmark = stages.hand_over(built["benchmark"], policy=model, seed=built["seed"])
     num_pairs, qualifier = _pairs(built, settings)
     counts = [

@@ -95,6 +95,7 @@ def offline(
     check_model(model)
     makers = check_pairs(preferences, prompts, judge, selection)
     finders = check_finders(weights, planner, detector, instance_judge, vlm, judge)
+    check_instances(weights, finders, preferences)
     draw = stages.hand_over(draw, policy=model)
     benchmark = stages.hand_over(benchmark, policy=model, seed=seed)
     at = stages.Round(run.path("round-0"))
@@ -109,6 +110,8 @@ def offline(
         with summary.stage(run, "annotate"):
             stages.find_instances(finders, preferences, at.instances, seed=seed, max_missing=max_missing)
         instances = stages.instances_of(at.instances)
+    if weights is not None:
+        stages.keep_examples(preferences, instances, at.examples)
     weigh = None if weights is None else partial(_weigh, weights, instances)
     with summary.stage(run, "encode"):
         found = stages.encode_pairs(model, preferences, at.latents, stages.Cut(crop, flip, seed), weigh)
@@ -182,6 +185,20 @@ def check_finders(
         )
     helpers = {"vlm": vlm, "judge": judge}
     return stages.Finders(*(stages.hand_over(one, **helpers) for one in given.values()))
+
+
+def check_instances(
+    weights: LatentWeights | None, finders: stages.Finders | None, preferences: PreferenceSource | None
+) -> None:
+    """Refuse weights without instances to make them of; raises ValueError before anything loads."""
+    if weights is None or finders is not None:
+        return
+    if preferences is None:
+        raise ValueError(
+            "weights: they are made of instances, and nobody looks for them in the pictures that the model draws; "
+            "give the sections planner, detector and instance_judge, or no weights"
+        )
+    stages.check_have_instances(preferences)
 
 
 def _draw_pairs(

@@ -3,23 +3,80 @@
 Read this to see how boxes and weights are drawn; the text around them is escaped by the template.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 from PIL import Image, ImageDraw, ImageFont
 
-from selfportrait import images
+from selfportrait import components, images
 from selfportrait.boxes import Box, Geometry, place
 from selfportrait.report.environment import environment
-from selfportrait.report.reading import LARGE, Picture, picture
+from selfportrait.report.form import finite
+from selfportrait.report.reading import LARGE, Picture, RunRecord, picture, read_object, read_table
 from selfportrait.types import Instance
 from selfportrait.weights.base import LatentWeights
 
-__all__ = ["boxed", "render_pair", "shown", "weighed"]
+__all__ = ["Found", "boxed", "found_instances", "render_pair", "shown", "weighed"]
 
 AGREES, CONFLICT = (45, 164, 78), (207, 34, 46)
 SIDE = 2 * LARGE  # pixels, so that lines and numbers are sharp at twice the width it is shown at
+
+
+class Count(NamedTuple):
+    """What was kept of pairs or instances, and why the rest was not: reasons with their numbers."""
+
+    name: str
+    kept: int
+    dropped: list[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in the pairs of a run; `counts` is empty where the pairs brought their instances."""
+
+    counts: list[Count]
+    coverage: float | None
+    conflict_rate: float | None
+    examples: list[Markup]
+
+
+def found_instances(run: RunRecord) -> Found | None:
+    """The instances of a run's pairs, and the first pairs with them; None where it has none."""
+    rows = read_table(run.round / "examples", ["prompt", "chosen", "rejected", "instances"])
+    summary = read_object(run.round / "instances.json")
+    if not rows and not summary:
+        return None
+    weights = _weights(run.settings.get("weights", {}))
+    return Found(
+        [_count(name, summary[name]) for name in ("pairs", "instances") if name in summary],
+        finite(summary.get("coverage")),
+        finite(summary.get("conflict_rate")),
+        [_example(row, weights) for row in rows],
+    )
+
+
+def _count(name: str, found: Mapping[str, Any]) -> Count:
+    return Count(name, found["kept"], sorted(found["dropped"].items(), key=lambda item: -item[1]))
+
+
+def _weights(settings: Mapping[str, Any]) -> LatentWeights | None:
+    """The weighting of the run."""
+    if "name" not in settings:
+        return None
+    own = {name: value for name, value in settings.items() if name != "name"}
+    return partial(components.find("weights", settings["name"]), **own)
+
+
+def _example(row: Mapping[str, Any], weights: LatentWeights | None) -> Markup:
+    instances = [
+        Instance(**{**one, "chosen_box": tuple(one["chosen_box"]), "rejected_box": tuple(one["rejected_box"])})
+        for one in row["instances"]
+    ]
+    chosen, rejected = (images.from_bytes(row[name]["bytes"]) for name in ("chosen", "rejected"))
+    return render_pair(row["prompt"], chosen, rejected, instances, weights)
 
 
 class Side(NamedTuple):

@@ -13,6 +13,7 @@ from selfportrait.report.calibration import calibrations
 from selfportrait.report.environment import environment
 from selfportrait.report.groups import example_groups
 from selfportrait.report.headline import category_rows, headline, other_categories, what_ran
+from selfportrait.report.instances import found_instances
 from selfportrait.report.pictures import count_changes, first_pictures, largest_changes, read_pairs
 from selfportrait.report.preferences import example_pairs, margins
 from selfportrait.report.progress import costs, events, training_charts
@@ -66,6 +67,7 @@ def _sections_of_rounds(run: RunRecord) -> dict[str, Any]:
         "prompts": example_prompts(run),
         "prompts_origin": origin(run),
         "yields": yields(run),
+        "instances": found_instances(run),
         "preferences": preferences,
         "has_masks": any(one.has_masks for one in preferences),
         "margins": margins(run) if preferences else None,

@@ -24,6 +24,7 @@ from selfportrait.stages.candidates import (
 from selfportrait.stages.evaluation import evaluate, verdicts
 from selfportrait.stages.given import GivenPair, GivenPicture, check_given_pairs, check_given_pictures
 from selfportrait.stages.giving import give_pairs, give_pictures, give_scores, giving
+from selfportrait.stages.instance_examples import check_have_instances, keep_examples
 from selfportrait.stages.instances import AnyPair, Finders, find_instances
 from selfportrait.stages.latent_training import Visits, train_on_latents
 from selfportrait.stages.latents import Cut, StoredLatents, check_readable, encode_pairs
@@ -60,6 +61,7 @@ __all__ = [
     "candidate_id",
     "check_given_pairs",
     "check_given_pictures",
+    "check_have_instances",
     "check_instances",
     "check_missing",
     "check_pairs",
@@ -76,6 +78,7 @@ __all__ = [
     "hand_over",
     "instances_of",
     "is_hard_negative",
+    "keep_examples",
     "levels",
     "make_masks",
     "pair_rows",

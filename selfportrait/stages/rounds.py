@@ -57,6 +57,11 @@ class Round:
         return self.folder / "instances"
 
     @property
+    def examples(self) -> Path:
+        """A few pairs with their pictures and instances, to be looked at; there only with instances."""
+        return self.folder / "examples"
+
+    @property
     def latents(self) -> Path:
         """Pairs of pictures that somebody brought, as a diffusion or flow model has them."""
         return self.folder / "latents"

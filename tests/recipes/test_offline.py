@@ -1,6 +1,7 @@
 """The recipe offline on a tiny model: pairs that it draws itself and pairs that are given, killed and gone on with."""
 
 import csv
+import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from selfportrait.stages.latents import StoredLatents
 from selfportrait.types import Prompt, Score
 
 STEPS = 3
+MASK = {"name": "instance_mask"}
 
 
 def settings_for(path: Path, /, **changes: Any) -> dict[str, Any]:
@@ -161,18 +163,29 @@ def test_instances_without_a_conflict_change_no_bit_and_conflicts_do(
     finished: store.Run, tiny_sd3: Path, tmp_path: Path
 ) -> None:
     pairs = given_pairs(tmp_path / "pairs", finished.folder)
+    rows = list(csv.reader((pairs / "metadata.csv").read_text().splitlines()))
     plain = without(settings_for(tiny_sd3), preferences={"name": "folder", "path": str(pairs)})
     masked = {**plain, "weights": {"name": "instance_mask"}}
-    ends = [start_run(tmp_path / "plain", plain), start_run(tmp_path / "masked", masked)]
-    weights = [run.path("model", "pytorch_lora_weights.safetensors").read_bytes() for run in ends]
-    assert weights[0] == weights[1]
-    listing = pairs / "metadata.csv"
-    rows = list(csv.reader(listing.read_text().splitlines()))
-    box = '[{"name": "it", "chosen_box": [0, 0, 40, 40], "rejected_box": [8, 8, 60, 60], "is_conflict": true}]'
-    with listing.open("w", newline="") as file:
-        csv.writer(file).writerows([[*rows[0], "instances"], *([*row, box] for row in rows[1:])])
-    conflicting = start_run(tmp_path / "conflicting", masked)
-    assert conflicting.path("model", "pytorch_lora_weights.safetensors").read_bytes() != weights[0]
+
+    def run(name: str, settings: dict[str, Any], *, is_conflict: bool) -> store.Run:
+        one = {"name": "it", "chosen_box": [0, 0, 40, 40], "rejected_box": [8, 8, 60, 60], "is_conflict": is_conflict}
+        with (pairs / "metadata.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([[*rows[0], "instances"], *([*row, json.dumps([one])] for row in rows[1:])])
+        return start_run(tmp_path / name, settings)
+
+    ends = [run("plain", plain, is_conflict=True), run("agreeing", masked, is_conflict=False)]
+    ends.append(run("conflicting", masked, is_conflict=True))
+    weights = [end.path("model", "pytorch_lora_weights.safetensors").read_bytes() for end in ends]
+    assert weights[0] == weights[1] != weights[2]
+    examples = [end.path("round-0", "examples") for end in ends]
+    kept = [store.read_table(folder).to_pylist() for folder in examples if folder.is_dir()]
+    assert [{one["is_conflict"] for row in several for one in row["instances"]} for several in kept] == [
+        {False},
+        {True},
+    ]
+    assert [len(several) for several in kept] == [2, min(4, len(rows) - 1)]
+    assert "#instances" in ends[2].path("report.html").read_text()
+    assert "#instances" not in ends[0].path("report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -182,6 +195,11 @@ def test_instances_without_a_conflict_change_no_bit_and_conflicts_do(
         ({"preferences": {"name": "folder"}}, "leave out one or the other"),
         ({"weights": {"name": "instance_mask"}, "planner": {"name": "micro"}}, "detector: the section is missing"),
         ({"planner": {"name": "micro"}, "detector": {"name": "micro"}}, "instance_judge: the section is missing"),
+        ({"weights": {"name": "instance_mask"}}, "nobody looks for them in the pictures that the model draws"),
+        (
+            {**dict.fromkeys(("prompts", "judge", "selection")), "preferences": {"name": "folder"}, "weights": MASK},
+            "none of the first 100 pairs of .* has any",
+        ),
         ({"recipe": {"epochs": 2}}, "give one of them"),
         ({"model": {"name": "janus"}}, "draws tokens; give a model that removes noise"),
     ],
