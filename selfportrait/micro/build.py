@@ -38,7 +38,7 @@ class Recipe:
 
 _SHAPES = {"color": 1.0, "shape": 1.0, "spatial": 2.0, "numeracy": 2.0, "complex": 1.6}
 RECIPES = {
-    "sd": Recipe(unet.new_pipeline, unet.trainer, _SHAPES, steps=3_000),
+    "sd": Recipe(unet.new_pipeline, unet.trainer, _SHAPES, steps=2_200),
     "sd3": Recipe(partial(flow.new_pipeline, spells=False), flow.trainer, _SHAPES, steps=3_000),
     "sd3-text": Recipe(partial(flow.new_pipeline, spells=True), flow.trainer, {"text": 1.0}, steps=2_600),
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from transformers import CLIPTextModel
 
 from selfportrait.micro.denoisers import Batch, Trainer, new_tokenizer, text_config, vocabulary
@@ -62,6 +63,7 @@ def new_pipeline(autoencoder: AutoencoderKL, *, seed: int) -> StableDiffusionPip
 
 def trainer(pipeline: StableDiffusionPipeline, **settings: Any) -> Trainer:
     """Make the UNet and the text encoder learn; the settings are those of `Trainer`."""
+    pipeline.unet.set_attn_processor(AttnProcessor())  # plain products: fused attention is slow backwards on a CPU
     modules = {"unet": pipeline.unet, "encoder": pipeline.text_encoder}
     empty = pipeline.tokenizer([""], padding="max_length", return_tensors="pt").input_ids
     return Trainer(modules, partial(_loss, pipeline), _is_block, empty, **settings)
