@@ -82,7 +82,7 @@ def plan_table(plan: base.Plan) -> Table:
     table.add_column("", overflow="fold")
     last = ""
     for count in plan.counts:
-        number = f"{count.qualifier} {count.number:,}".strip()
+        number = "unknown" if count.number is None else f"{count.qualifier} {count.number:,}".strip()
         table.add_row("" if count.stage == last else count.stage, count.what, number, count.note)
         last = count.stage
     return table

@@ -28,6 +28,7 @@ __all__ = [
     "reset_tokenizers",
 ]
 
+PUBLISHED = Path(__file__).with_name("published")
 VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model")  # any of them
 
 
@@ -97,17 +98,19 @@ def _choices(fits: Fits) -> str:
 
 
 def known_folder(path: str, part: str) -> tuple[Path, str] | None:
-    """The folder that holds a pipeline's configurations and what to call it: its own or the hub cache's; or None.
+    """The folder that holds a pipeline's configurations and what to call it; None where nothing is known of it.
 
+    It is its own, or the hub cache's, or one of those that are kept here of well-known models, without their weights.
     `part` is one that must be there: what learns.
     """
     if Path(path).is_dir():
         return Path(path), f"the configurations in {path}"
     index = try_to_load_from_cache(path, INDEX)
     folder = Path(index).parent if isinstance(index, str) else None
-    if folder is None or not (folder / part / "config.json").is_file():
-        return None
-    return folder, f"the configurations of {path} in the hub's cache"
+    if folder is not None and (folder / part / "config.json").is_file():
+        return folder, f"the configurations of {path} in the hub's cache"
+    kept = PUBLISHED / path.replace("/", "--")
+    return (kept, f"the published sizes of {path}") if (kept / part / "config.json").is_file() else None
 
 
 @contextmanager
@@ -127,9 +130,11 @@ def explained(path: str) -> Iterator[None]:
 
 def picture_size(path: str, denoiser: type[ConfigMixin], part: str) -> int:
     """Pixels of a picture's side, by the configurations of the denoiser and the autoencoder."""
+    known = known_folder(path, part)
+    folder = path if known is None else known[0]
     with explained(path):
-        side = denoiser.load_config(path, subfolder=part).get("sample_size")
-        widths = AutoencoderKL.load_config(path, subfolder="vae")["block_out_channels"]
+        side = denoiser.load_config(folder, subfolder=part).get("sample_size")
+        widths = AutoencoderKL.load_config(folder, subfolder="vae")["block_out_channels"]
     if not isinstance(side, int):
         raise ValueError(
             f"model.path = {path}: {part}/config.json has sample_size = {side}, expected the side of a square; "

@@ -14,18 +14,18 @@ from typing import Any, Literal, NamedTuple
 
 from selfportrait.benchmarks.base import Benchmark
 
-__all__ = ["Batch", "Count", "Plan", "find", "is_written", "measuring", "plan"]
+__all__ = ["Batch", "Count", "Plan", "find", "if_here", "is_written", "measuring", "plan"]
 
 
 Qualifier = Literal["", "about", "at most"]
 
 
 class Count(NamedTuple):
-    """How many of something a stage handles, and how sure that is before the run."""
+    """How many of something a stage handles, and how sure that is before the run; None where nobody can say yet."""
 
     stage: str
     what: str
-    number: int
+    number: int | None
     note: str = ""
     qualifier: Qualifier = ""
 
@@ -70,8 +70,19 @@ def is_written(component: Any) -> bool:
     return isinstance(component, partial) and "policy" in inspect.signature(component.func).parameters
 
 
+def if_here(count: Callable[[], int]) -> tuple[int | None, str]:
+    """A number that takes data to be counted, and a note; None where that data set is not on this machine."""
+    try:
+        return count(), ""
+    except FileNotFoundError as error:
+        return None, str(error)
+
+
 def measuring(stage: str, benchmark: Benchmark, when: str = "") -> Count:
     """The pictures of a benchmark."""
-    prompts = benchmark.prompts()
+    try:
+        prompts = benchmark.prompts()
+    except FileNotFoundError as error:
+        return Count(stage, "pictures", None, str(error))
     pictures = sum(len(benchmark.seeds(prompt)) for prompt in prompts)
     return Count(stage, "pictures", pictures, f"{len(prompts):,} held-out prompts{when and ', ' + when}")

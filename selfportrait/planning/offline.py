@@ -1,12 +1,12 @@
 """The plan of the recipe offline."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from selfportrait import stages
 from selfportrait.draws.inversion import Inversion
 from selfportrait.losses.base import needs_reference
-from selfportrait.planning.base import Batch, Count, Plan, measuring
+from selfportrait.planning.base import Batch, Count, Plan, if_here, measuring
 from selfportrait.recipes.offline import check_finders, check_instances, check_model, check_pairs
 
 __all__ = ["plan"]
@@ -24,52 +24,70 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
     finders = check_finders(*(built.get(name) for name in ("weights", *FINDERS, "vlm", "judge")))
     check_instances(built.get("weights"), finders, built.get("preferences"))
     benchmark = stages.hand_over(built["benchmark"], policy=model, seed=built["seed"])
-    num_pairs, qualifier = _pairs(built, settings)
+    pairs = _pairs(built)
     counts = [
         measuring("evaluate before", benchmark),
-        *_drawing(built, settings),
-        *_annotating(built, num_pairs),
-        Count("encode", "pictures", 2 * num_pairs if built.get("preferences") else 0, "once in a run", qualifier),
-        *_training(built, settings, num_pairs),
+        *_drawing(pairs, settings),
+        *_annotating(built, pairs.number),
+        *_encoding(built, pairs.number),
+        *_training(built, settings, pairs.number),
         measuring("evaluate after", benchmark),
     ]
     tokens = 0 if (sizes := model.sizes()) is None else sizes.num_tokens
     is_adapted = model.denoiser.train == "lora"
     num_copies = int(settings["ema_decay"] is not None) + int(needs_reference(built["loss"]) and not is_adapted)
     rows = 2 * min(settings["pairs_per_forward"], settings["batch_size"])
-    return Plan(1, [count for count in counts if count.number], [], Batch(rows, tokens), num_copies)
+    return Plan(1, [count for count in counts if count.number != 0], [], Batch(rows, tokens), num_copies)
 
 
-def _pairs(built: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[int, Any]:
-    """How many pairs there are at most: a pair a row, or a prompt."""
-    if built.get("preferences"):
-        return built["preferences"].num_rows, "at most"
+class Pairs(NamedTuple):
+    """How many pairs there are at most: a pair a row of what is given, or so many a prompt; None where it is not here.
+
+    `num_prompts` is None for pairs that are given.
+    """
+
+    number: int | None
+    num_prompts: int | None
+    note: str = ""
+
+
+def _pairs(built: Mapping[str, Any]) -> Pairs:
+    if (given := built.get("preferences")) is not None:
+        number, note = if_here(lambda: given.num_rows)
+        return Pairs(number, None, note)
     chosen = getattr(built["selection"], "keywords", {})
     a_prompt = chosen.get("num_chosen", 1) * chosen.get("num_rejected", 1)
-    return len(stages.hand_over(built["prompts"], policy=built["model"], seed=built["seed"])()) * a_prompt, "at most"
+    num_prompts = len(stages.hand_over(built["prompts"], policy=built["model"], seed=built["seed"])())
+    return Pairs(num_prompts * a_prompt, num_prompts)
 
 
-def _drawing(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[Count]:
-    if built.get("preferences"):
+def _drawing(pairs: Pairs, settings: Mapping[str, Any]) -> Iterator[Count]:
+    if pairs.num_prompts is None:
+        yield Count("pairs", "pairs", pairs.number, pairs.note or "as many as there are rows", "at most")
         return
-    prompts = stages.hand_over(built["prompts"], policy=built["model"], seed=built["seed"])()
-    pictures = len(prompts) * settings["candidates_per_prompt"]
-    yield Count(
-        "sample", "pictures", pictures, f"{settings['candidates_per_prompt']} of each of {len(prompts):,} prompts"
-    )
+    each = settings["candidates_per_prompt"]
+    pictures = pairs.num_prompts * each
+    yield Count("sample", "pictures", pictures, f"{each} of each of {pairs.num_prompts:,} prompts")
     yield Count("judge", "judgements", pictures)
-    yield Count("pair", "pairs", _pairs(built, settings)[0], "the selection leaves fewer", "at most")
+    yield Count("pair", "pairs", pairs.number, "the selection leaves fewer", "at most")
 
 
-def _annotating(built: Mapping[str, Any], num_pairs: int) -> Iterator[Count]:
+def _annotating(built: Mapping[str, Any], num_pairs: int | None) -> Iterator[Count]:
     if built.get("planner") is not None:
         yield Count("annotate", "pairs", num_pairs, "looked through for instances", "at most")
 
 
-def _training(built: Mapping[str, Any], settings: Mapping[str, Any], num_pairs: int) -> Iterator[Count]:
+def _encoding(built: Mapping[str, Any], num_pairs: int | None) -> Iterator[Count]:
+    if built.get("preferences") is not None:
+        yield Count("encode", "pictures", None if num_pairs is None else 2 * num_pairs, "once in a run", "at most")
+
+
+def _training(built: Mapping[str, Any], settings: Mapping[str, Any], num_pairs: int | None) -> Iterator[Count]:
     size, at_once = settings["batch_size"], settings["pairs_per_forward"]
-    steps = settings["steps"] or -(-(settings["epochs"] or 0) * num_pairs // size)
-    forwards = steps * -(-size // at_once)
+    steps = settings["steps"]
+    if steps is None and num_pairs is not None:
+        steps = -(-settings["epochs"] * num_pairs // size)
+    forwards = None if steps is None else steps * -(-size // at_once)
     yield Count("train", "pairs a step", size, f"{min(at_once, size):,} in one forward, both pictures of each")
     yield Count("train", "optimizer steps", steps)
     yield Count("train", "forwards and backwards", forwards)
@@ -80,4 +98,5 @@ def _training(built: Mapping[str, Any], settings: Mapping[str, Any], num_pairs: 
     draw = built["draw"]
     if getattr(draw, "func", draw) is Inversion or isinstance(draw, Inversion):
         steps_up = getattr(draw, "keywords", {}).get("max_steps", 10)
-        yield Count("train", "forwards of inversion", forwards * steps_up, f"up to {steps_up} steps", "at most")
+        inverting = None if forwards is None else forwards * steps_up
+        yield Count("train", "forwards of inversion", inverting, f"up to {steps_up} steps", "at most")

@@ -37,4 +37,4 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
     tokens = 0 if (sizes := model.sizes()) is None else sizes.num_tokens
     num_copies = int(needs_reference(built["loss"]) and model.denoiser.train != "lora")
     rows = guided * settings["pairs_per_forward"]
-    return Plan(1, [count for count in counts if count.number], [], Batch(rows, tokens), num_copies)
+    return Plan(1, [count for count in counts if count.number != 0], [], Batch(rows, tokens), num_copies)

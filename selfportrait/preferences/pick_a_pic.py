@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from selfportrait import hub
 from selfportrait.preferences._pairs import Limit, pair, preference
 from selfportrait.preferences.base import Dropped, Reading
 from selfportrait.types import Picture, PreferencePair
@@ -26,8 +27,10 @@ _BUFFER_BYTES = 2**20  # read from a column at a time; without it all of a row g
 
 
 class PickAPic:
-    """Read preference pairs from a Parquet file in Pick-a-Pic's columns, or from a folder of part files.
+    """Read preference pairs from a Parquet file in Pick-a-Pic's columns, from a folder of part files, or from the hub.
 
+    A hub id, such as yuvalkirstain/pickapic_v2, names a data set that was downloaded into the hub's cache, whole or in
+    part; until it was, every reading raises FileNotFoundError.
     Needed are `caption`, `jpg_0` and `jpg_1` (encoded pictures, or what `datasets` stores for its Image feature) and
     `label_0`; `label_1`, `has_label` and the pictures' uids are used where they are. Parts lie in the folder, or in its
     folder data/, and are read in the order of their names; where they are of several splits, `split` chooses one. What
@@ -35,9 +38,15 @@ class PickAPic:
     """
 
     def __init__(self, *, path: str, split: str = "", limit: Limit = None) -> None:
-        self.path = Path(path)
-        self._limit = limit
-        self._parts = [_part(file) for file in _files(self.path, split)]
+        found = hub.find(path)
+        self.path, self._limit = found or Path(path), limit
+        self._found = None if found is None else [_part(file) for file in _files(self.path, split)]
+
+    @property
+    def _parts(self) -> list["_Part"]:
+        if self._found is None:
+            raise hub.absent("preferences.path", str(self.path))
+        return self._found
 
     @property
     def num_rows(self) -> int:

@@ -93,9 +93,9 @@ def gpo(
     processes.require_one("recipe.name: the recipe gpo")
     check_model(model)
     algorithm = Algorithm(group_size, timesteps_per_update, updates_per_group, prompts_per_step, online)
-    source = stages.hand_over(prompts, policy=model, seed=seed)()
     judge = stages.hand_over(judge, policy=model, seed=seed)
     benchmark = stages.hand_over(benchmark, policy=model)
+    source = stages.not_held_out(stages.hand_over(prompts, policy=model, seed=seed)(), benchmark.is_held_out)
     model.load()
     with summary.stage(run, "evaluate before"):
         stages.evaluate(model, benchmark, run.path(ROUND, "evaluation", "before"), label="measuring the base model")

@@ -96,6 +96,7 @@ def offline(
     makers = check_pairs(preferences, prompts, judge, selection)
     finders = check_finders(weights, planner, detector, instance_judge, vlm, judge)
     check_instances(weights, finders, preferences)
+    check_rows(preferences)
     draw = stages.hand_over(draw, policy=model)
     benchmark = stages.hand_over(benchmark, policy=model, seed=seed)
     at = stages.Round(run.path("round-0"))
@@ -187,6 +188,12 @@ def check_finders(
     return stages.Finders(*(stages.hand_over(one, **helpers) for one in given.values()))
 
 
+def check_rows(preferences: PreferenceSource | None) -> None:
+    """Refuse pairs that are not on this machine, or none; raises FileNotFoundError or ValueError before a load."""
+    if preferences is not None and not preferences.num_rows:
+        raise ValueError(f"preferences: {preferences.path} holds no row; give pairs to train on")
+
+
 def check_instances(
     weights: LatentWeights | None, finders: stages.Finders | None, preferences: PreferenceSource | None
 ) -> None:
@@ -228,7 +235,7 @@ def _draw_pairs(
 
 def _write_prompts(source: Sequence[Prompt], benchmark: Benchmark, at: stages.Round) -> None:
     """Write prompts/, without those that are held out for measuring."""
-    prompts = [prompt for prompt in source if not benchmark.is_held_out(prompt.text)]
+    prompts = stages.not_held_out(source, benchmark.is_held_out)
     for index, start in enumerate(range(0, len(prompts), PROMPTS_A_PART)):
         if not store.has_part(at.prompts, index):
             rows = stages.prompt_rows(prompts[start : start + PROMPTS_A_PART])

@@ -68,8 +68,8 @@ def spo(
     sampler = stages.Sampler(
         stages.levels(sampling_steps, shift), guidance_scale, candidates_per_step, first_step, min_gap
     )
-    source = stages.hand_over(prompts, policy=model, seed=seed)()
     judge, benchmark = (stages.hand_over(one, policy=model, seed=seed) for one in (judge, benchmark))
+    source = stages.not_held_out(stages.hand_over(prompts, policy=model, seed=seed)(), benchmark.is_held_out)
     model.load()
     with summary.stage(run, "evaluate before"):
         stages.evaluate(model, benchmark, run.path(ROUND, "evaluation", "before"), label="measuring the base model")

@@ -31,7 +31,15 @@ from selfportrait.stages.latents import Cut, StoredLatents, check_readable, enco
 from selfportrait.stages.masks import make_masks
 from selfportrait.stages.pair_training import Pairs, read_pairs, train_on_pairs
 from selfportrait.stages.preferences import pair_rows, preference_rows, select_pairs
-from selfportrait.stages.prompts import Writers, base_prompts, can_draw, prompt_rows, read_prompts, write_prompts
+from selfportrait.stages.prompts import (
+    Writers,
+    base_prompts,
+    can_draw,
+    not_held_out,
+    prompt_rows,
+    read_prompts,
+    write_prompts,
+)
 from selfportrait.stages.rounds import Round
 from selfportrait.stages.sampler_steps import Sampler, StepPair, levels, walk
 from selfportrait.stages.scores import Judge, check_missing, read_scores, save_scores, score, score_candidates
@@ -81,6 +89,7 @@ __all__ = [
     "keep_examples",
     "levels",
     "make_masks",
+    "not_held_out",
     "pair_rows",
     "portions",
     "preference_rows",

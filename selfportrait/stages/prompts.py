@@ -3,6 +3,7 @@
 Read this to see in which order texts are written, and which prompts never reach a picture.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from selfportrait.questions.base import QuestionSource
 from selfportrait.stages.parts import Yield, add_up, count, own_missing, read_counts, reasons, shared_out, write_part
 from selfportrait.types import Prompt, Question
 
-__all__ = ["Writers", "base_prompts", "can_draw", "prompt_rows", "read_prompts", "write_prompts"]
+__all__ = ["Writers", "base_prompts", "can_draw", "not_held_out", "prompt_rows", "read_prompts", "write_prompts"]
+
+_log = logging.getLogger(__name__)
 
 IN_THE_BENCHMARK, TOO_LONG = "in the benchmark", "too long for the model"
 
@@ -46,6 +49,21 @@ def base_prompts(source: PromptSource | WrittenPrompts, folder: Path) -> Written
         write_part(folder, index, rows, store.PROMPTS, count(len(rows), written.dropped))
     processes.wait()
     return joined([Written(read_prompts(folder), read_counts(folder)["dropped"])])
+
+
+def not_held_out(prompts: Sequence[Prompt], is_held_out: Callable[[str], bool]) -> list[Prompt]:
+    """The prompts that may be trained on; raises ValueError where the benchmark measures with every one of them."""
+    kept = [prompt for prompt in prompts if not is_held_out(prompt.text)]
+    if not kept:
+        raise ValueError(
+            f"prompts: all {len(prompts)} of them are held out by the benchmark, which measures with them; give others "
+            "to train on"
+        )
+    if len(kept) < len(prompts):
+        _log.warning(
+            "%d of %d prompts are left out: the benchmark holds them out", len(prompts) - len(kept), len(prompts)
+        )
+    return kept
 
 
 def can_draw(model: Draws) -> Callable[[str], bool]:

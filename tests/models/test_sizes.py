@@ -99,3 +99,23 @@ def test_published_numbers_add_up(name: str, billions: float, learns: int) -> No
     assert sum(sizes.parts.values()) / 1e9 == pytest.approx(billions, abs=0.01)
     assert sizes.num_trained == learns  # 64 (in + out) of each of the seven projections of every layer
     assert sizes.num_tokens == 576
+
+
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [
+        ("stable-diffusion-v1-5/stable-diffusion-v1-5", (859_520_964, 123_060_480, 83_653_863)),
+        ("stabilityai/stable-diffusion-xl-base-1.0", (2_567_463_684, 694_659_840, 123_060_480, 83_653_863)),
+        (
+            "stabilityai/stable-diffusion-3.5-medium",
+            (4_762_310_656, 2_243_171_520, 694_659_840, 123_650_304, 83_819_683),
+        ),
+    ],
+)  # the counts of the published weights; those of SD3.5's transformer without its table of positions
+def test_well_known_pipelines_have_their_published_sizes(path: str, parts: tuple[int, ...]) -> None:
+    sizes = {True: SD3, False: SD}["3.5" in path](path=path, train="full").sizes()
+    assert sizes is not None
+    assert tuple(sizes.parts.values()) == parts
+    assert sizes.num_tokens == {4: 64 * 64, 3: 64 * 64, 5: 64 * 64 + 77 + 256}[len(parts)] * (
+        4 if len(parts) == 4 else 1
+    )

@@ -209,3 +209,12 @@ def test_an_enormous_picture_is_refused_when_it_is_decoded(tmp_path: Path) -> No
     found, _ = one(tmp_path, jpg_0=buffer.getvalue())
     with pytest.raises(ValueError, match=r"row 2, jpg_0: .* 9000x9000 pixels"):
         found.chosen.read()
+
+
+def test_a_data_set_that_was_not_downloaded_fails_when_it_is_read(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = PickAPic(path="someone/elsewhere")
+    with pytest.raises(FileNotFoundError, match="hf download someone/elsewhere --repo-type dataset"):
+        list(source)
+    with pytest.raises(FileNotFoundError, match="hf download"):
+        _ = source.num_rows

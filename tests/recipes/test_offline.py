@@ -245,3 +245,15 @@ def test_the_plan_counts(tiny_sd3: Path) -> None:
     assert found[("train", "optimizer steps")] == STEPS
     assert found[("train", "forwards and backwards")] == found[("train", "forwards without gradient")] == 2 * STEPS
     assert found[("train", "forwards of inversion")] == 20 * STEPS
+
+
+def test_a_plan_of_pairs_that_are_not_here_knows_no_number(tiny_sd3: Path) -> None:
+    given = without(settings_for(tiny_sd3), preferences={"name": "pick_a_pic", "path": "someone/elsewhere"})
+    given["recipe"] = {**given["recipe"], "steps": None, "epochs": 2}
+    checked = config.bind(given)
+    plan = base.plan("offline", checked.build(), checked.sections["recipe"].settings)
+    found = {(count.stage, count.what): count for count in plan.counts}
+    assert found[("pairs", "pairs")].number is found[("train", "optimizer steps")].number is None
+    assert "hf download someone/elsewhere" in found[("pairs", "pairs")].note
+    with pytest.raises(FileNotFoundError, match="hf download"):
+        checked.recipe(run=None, **checked.build())
