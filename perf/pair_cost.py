@@ -1,14 +1,17 @@
 """What a step on preference pairs costs beyond the network's own passes, and what it saves over the usual script.
 
-    python perf/pair_cost.py [--model PATH] [--pairs 4,32] [--repeats 9] [--clock cpu]
+    python perf/pair_cost.py [--model PATH] [--pairs 4,32] [--repeats 9] [--clock cpu] [--only time|memory]
 
 The network is the one of `step_cost.py`, with LoRA; ratios are medians over neighbours in time, as there. The usual
 script encodes both pictures and the prompts in every step, each by itself, and holds a second model as the reference;
-before anything is timed, both must come to the same loss. The exit code is 1 when a ratio is on the wrong side.
+before anything is timed, both must come to the same loss. Memory is the peak of a process from before the model loads:
+of ours it includes the encoding of the pairs. The exit code is 1 when a ratio is on the wrong side.
 """
 
 import argparse
 import copy
+import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,6 +22,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from common import load, pipeline, show
+from memory import peak, start_watching
 from PIL import Image
 from step_cost import CLOCKS, Cost, Meter
 
@@ -31,7 +35,8 @@ from selfportrait.stages.latent_training import LatentPairs, Reference, Task, Vi
 from selfportrait.training.learner import start
 from selfportrait.training.optimizer import Optimizer
 
-LIVE_LIMIT, CACHED_LIMIT, INVERSION_LIMIT, USUAL_LIMIT = 1.45, 1.10, 1.10, 2.0
+LIVE_LIMIT, CACHED_LIMIT, INVERSION_LIMIT, USUAL_LIMIT, MEMORY_LIMIT = 1.45, 1.10, 1.10, 2.0, 1.3
+UPDATES = 3  # the first allocates the optimizer's moments, the others live beside them
 PROMPT = "two red circles on a white background"
 loss = partial(dpo, beta=100.0)
 
@@ -57,16 +62,77 @@ def main() -> int:
     parser.add_argument("--pairs", default="4,32", help="pairs of a step")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
+    parser.add_argument("--only", choices=["time", "memory"])
+    parser.add_argument("--child", choices=["ours", "usual"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    meter = Meter(arguments.repeats, CLOCKS[arguments.clock])
+    sizes = [int(size) for size in arguments.pairs.split(",")]
+    if arguments.child:
+        print(peak_of(arguments.child, arguments.model, sizes[0]))
+        return 0
     with pipeline(arguments.model) as path:
-        model = load(path, train="lora")
-        costs = [cost for size in arguments.pairs.split(",") for cost in measure(model, int(size), meter)]
+        costs = [] if arguments.only == "memory" else times(path, sizes, arguments)
+        peaks = [] if arguments.only == "time" else [memory(path, size, arguments.repeats) for size in sizes]
+    return int(not all([show_times(costs, arguments), show_memory(peaks)]))
+
+
+def times(path: str, sizes: list[int], arguments: argparse.Namespace) -> list[Cost]:
+    """Every ratio of times, by size."""
+    model, meter = load(path, train="lora"), Meter(arguments.repeats, CLOCKS[arguments.clock])
+    return [cost for size in sizes for cost in measure(model, size, meter)]
+
+
+def show_times(costs: list[Cost], arguments: argparse.Namespace) -> bool:
+    """Print them; returns whether all are on the right side of their limits."""
     rows = [[*cost.cells()[:-1], verdict(cost)] for cost in costs]
+    if not rows:
+        return True
     settings = f"{arguments.repeats} repeats, {torch.get_num_threads()} threads, torch {torch.__version__}"
     columns = ["what", "pairs", "ms", "bare ms", "ratio", "middle half", "limit", ""]
     show(f"{arguments.clock} time, {settings}", columns, rows)
-    return int(any("miss" in row[-1] for row in rows))
+    return not any("miss" in row[-1] for row in rows)
+
+
+def show_memory(peaks: list[tuple[int, float, float]]) -> bool:
+    """Print peaks by size; returns whether all are on the right side of their limit."""
+    rows = []
+    for size, ours, usual in peaks:
+        word = "[green]PASS[/]" if usual / ours >= MEMORY_LIMIT else "[red]miss[/]"
+        cells = [f"{ours / 2**20:.1f}", f"{usual / 2**20:.1f}", f"{usual / ours:.2f}", f"{MEMORY_LIMIT:.2f}", word]
+        rows.append(["three updates, LoRA", str(size), *cells])
+    if rows:
+        show("peak memory above an empty process", ["what", "pairs", "MiB", "usual MiB", "ratio", "limit", ""], rows)
+    return not any("miss" in row[-1] for row in rows)
+
+
+def memory(path: str, size: int, repeats: int) -> tuple[int, float, float]:
+    """The median peaks of both ways, each in processes of its own, in bytes."""
+    peaks = []
+    for kind in ("ours", "usual"):
+        command = [sys.executable, __file__, "--child", kind, "--model", path, "--pairs", str(size)]
+        runs = [subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(min(repeats, 3))]
+        peaks.append(statistics.median(float(run.stdout.split()[-1]) for run in runs))
+    return size, peaks[0], peaks[1]
+
+
+def peak_of(kind: str, path: str, size: int) -> int:
+    """What this process needs at its peak above what it holds before the model loads, in bytes."""
+    torch.nn.Linear(8, 8)(torch.zeros(8, 8)).sum().backward()  # libraries load and threads start
+    before = start_watching()
+    model = load(path, train="lora")
+    images = pictures(model, size)
+    with tempfile.TemporaryDirectory() as folder:
+        if kind == "usual":
+            update = usual_step(model, images)
+        else:
+            update = step(model, model.latents(images).unflatten(0, (-1, 2)), None, Path(folder))
+        for _ in range(UPDATES):
+            update()
+    return peak() - before
+
+
+def pictures(model: SD3, size: int) -> list[Image.Image]:
+    """Both pictures of each pair, of noise."""
+    return [Image.effect_noise((model.picture_size,) * 2, 60).convert("RGB") for _ in range(2 * size)]
 
 
 def verdict(cost: Cost) -> str:
@@ -77,7 +143,7 @@ def verdict(cost: Cost) -> str:
 
 def measure(model: SD3, size: int, meter: Meter) -> list[Cost]:
     """A step live and with a reference that is known, against bare passes; inversion; and the usual script's step."""
-    images = [Image.effect_noise((model.picture_size,) * 2, 60).convert("RGB") for _ in range(2 * size)]
+    images = pictures(model, size)
     latents = model.latents(images).unflatten(0, (-1, 2))
     bare = bare_passes(model, size)
     with tempfile.TemporaryDirectory() as folder:
@@ -89,6 +155,7 @@ def measure(model: SD3, size: int, meter: Meter) -> list[Cost]:
             meter.compare("the same, reference known", size, cached, bare, CACHED_LIMIT),
             meter.compare("inversion", size, *inversion(model, latents), INVERSION_LIMIT),
             meter.compare("DPO step over the usual script's", size, live, usual, USUAL_LIMIT),
+            meter.compare("the same, reference known", size, cached, usual, USUAL_LIMIT),
         ]
 
 
