@@ -4,7 +4,7 @@ Read this to see which instances are left out and under which reason, and which 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +15,7 @@ from selfportrait.boxes import problem
 from selfportrait.detectors.base import Detector
 from selfportrait.instance_judges.base import Comparison, InstanceJudge, Seen, Verdict
 from selfportrait.planners.base import PicturePair, Plan, Planner
+from selfportrait.preferences.base import PreferenceSource, Reading
 from selfportrait.seeds import derive
 from selfportrait.stages._instance_counts import (
     NOT_FOUND,
@@ -71,7 +72,7 @@ class Compared(NamedTuple):
 
 def find_instances(
     finders: Finders,
-    pairs: Iterable[AnyPair],
+    pairs: Sequence[AnyPair] | PreferenceSource,
     folder: Path,
     *,
     seed: int,
@@ -82,23 +83,33 @@ def find_instances(
 
     Each instance is a name that the planner gave, its box in both pictures, and whether the rejected picture's is the
     better one; one that is not found, tied or not judged keeps its reason. Which picture the judge sees as A is drawn
-    by seed, pair and name. Raises ValueError for ids that repeat, for a table of other pairs, for a part in which most
-    requests got no reply (it is not written, the same command does it again), and where more than `max_missing` of
-    all requests failed.
+    by seed, pair and name. Of a source, a part is made of `pairs_per_part` rows, and no more are in memory. Raises
+    ValueError for ids that repeat, for a table of other pairs, for a part in which most requests got no reply (it is
+    not written, the same command does it again), and where more than `max_missing` of all requests failed.
     """
-    several = list(pairs)
-    parts = [several[start : start + pairs_per_part] for start in range(0, len(several), pairs_per_part)]
-    _check_ids(several, parts, folder)
-    with shared_out("looking for instances", folder, [len(part) for part in parts]) as missing:
+    if isinstance(pairs, Sequence):
+        _check_ids(pairs)
+    num_rows = len(pairs) if isinstance(pairs, Sequence) else pairs.num_rows
+    slices = [slice(start, min(start + pairs_per_part, num_rows)) for start in range(0, num_rows, pairs_per_part)]
+    _check_table(pairs, slices, folder)
+    with shared_out("looking for instances", folder, [one.stop - one.start for one in slices]) as missing:
         for index in missing:
-            rows = _rows(finders, parts[index], seed)
+            some = _part(pairs, slices[index])
+            rows = _rows(finders, some, seed)
             counts = counts_of(rows)
-            check_outage(counts, parts[index][0].id, parts[index][-1].id)
+            if some:
+                check_outage(counts, some[0].id, some[-1].id)
             write_part(folder, index, rows, store.INSTANCES, counts)
     found = summary_of(read_counts(folder))
     processes.by_main(lambda: store.write_json(folder.with_suffix(".json"), found))
     check_failed(found, max_missing)
     return found
+
+
+def _part(pairs: Sequence[AnyPair] | PreferenceSource, rows: slice) -> Sequence[AnyPair]:
+    if isinstance(pairs, Sequence):
+        return pairs[rows]
+    return list(Reading(pairs, start=rows.start, stop=rows.stop))
 
 
 def _rows(finders: Finders, pairs: Sequence[AnyPair], seed: int) -> list[Row]:
@@ -193,16 +204,20 @@ def _judged(verdict: Verdict, *, is_swapped: bool) -> Row:
     return {"is_conflict": verdict.better == ("A" if is_swapped else "B"), "raw": verdict.raw}
 
 
-def _check_ids(pairs: Sequence[AnyPair], parts: Sequence[Sequence[AnyPair]], folder: Path) -> None:
-    if not pairs:
-        raise ValueError("there is no pair to look for instances in: give at least one")
+def _check_ids(pairs: Sequence[AnyPair]) -> None:
+    """Refuse an id of two pairs; those of a source follow from the pair, so that equal ones are the same pair."""
     twice = [id_ for id_, number in Counter(pair.id for pair in pairs).items() if number > 1]
     if twice:
         raise ValueError(f"the pair {twice[0]} is there twice: give each pair an id of its own")
-    for index, part in enumerate(parts):
+
+
+def _check_table(pairs: Sequence[AnyPair] | PreferenceSource, slices: Sequence[slice], folder: Path) -> None:
+    if not slices:
+        raise ValueError("there is no pair to look for instances in: give at least one")
+    for index, rows in enumerate(slices):
         if store.has_part(folder, index):
             there = store.read_part(folder, index, ["pair_id"]).column("pair_id").to_pylist()
-            if there != [pair.id for pair in part]:
+            if there != [pair.id for pair in _part(pairs, rows)]:
                 raise ValueError(f"{folder} holds the instances of other pairs: give another folder, or those pairs")
-    if len(store.parts(folder)) > len(parts) or store.has_part(folder, len(parts)):
+    if len(store.parts(folder)) > len(slices) or store.has_part(folder, len(slices)):
         raise ValueError(f"{folder} holds the instances of more pairs: give another folder, or those pairs")

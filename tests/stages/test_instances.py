@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from selfportrait.instance_judges.micro import Micro as MicroJudge
 from selfportrait.micro.world import Item, Scene, render
 from selfportrait.planners.base import PicturePair, Plan
 from selfportrait.planners.micro import Micro as MicroPlanner
+from selfportrait.preferences.base import Dropped
 from selfportrait.stages import Finders, find_instances, instances_of
-from selfportrait.types import Detection, Instance
+from selfportrait.types import Detection, Instance, PreferencePair
 
 DRIVER = Path(__file__).with_name("tiny_instances.py")
 BOXES = {"cat": (1, 1, 5, 5), "dog": (2, 2, 9, 6), "elk": (0, 0, 10, 8)}
@@ -306,6 +307,31 @@ def test_ids_that_repeat_other_pairs_and_none_are_refused(tmp_path: Path) -> Non
     for others in ([good(0), good(3), good(2)], [good(0), good(1)], [good(1), good(0), good(2)]):
         with pytest.raises(ValueError, match="holds the instances of (other|more) pairs"):
             find_instances(finders(), others, folder, seed=0, pairs_per_part=2)
+
+
+class Source:
+    """Pairs as a data set has them, which notes which rows were read and drops every fifth."""
+
+    path = Path("pairs")
+
+    def __init__(self, num_rows: int) -> None:
+        self.num_rows, self.read, self.alive = num_rows, [], 0
+
+    def rows(self, start: int = 0, stop: int | None = None) -> Iterator[PreferencePair | Dropped]:
+        self.read.append((start, stop))
+        for index in range(start, self.num_rows if stop is None else stop):
+            pictures = (Picture(["cat"], is_better=side == index % 2) for side in (0, 1))
+            yield Dropped(index, "tie") if index % 5 == 4 else PreferencePair(f"{index}", "cat", *pictures, (), index)
+
+
+def test_a_source_is_read_a_part_at_a_time(tmp_path: Path) -> None:
+    source = Source(12)
+    found = find_instances(finders(), source, tmp_path / "instances", seed=0, pairs_per_part=5)
+    assert source.read == [(0, 5), (5, 10), (10, 12)]
+    assert [row["pair_id"] for row in store.read_table(tmp_path / "instances").to_pylist()] == [
+        f"{index}" for index in range(12) if index % 5 != 4
+    ]
+    assert (found["pairs"]["kept"], found["conflicts"]) == (10, 5)
 
 
 def scene(*items: tuple[str, str]) -> Any:
