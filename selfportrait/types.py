@@ -42,7 +42,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text with an id; `parent` and `role` say which prompt it was made from and how."""
+    """A text with an id; `parent` and `role` say which prompt it was made from and how.
+
+    `spec` is what a benchmark's file says beside the text; two prompts that differ only in it are the same prompt.
+    """
 
     id: str
     text: str
@@ -50,6 +53,7 @@ class Prompt:
     questions: tuple[Question, ...] = ()
     parent: str | None = None
     role: str | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ from PIL import Image
 from selfportrait.types import Prompt, Score
 
 __all__ = [
+    "LEVEL",
+    "OVERALL",
+    "RESAMPLES",
     "Benchmark",
     "Difference",
     "Row",
@@ -22,9 +25,13 @@ __all__ = [
     "aggregate",
     "bootstrap_interval",
     "compare",
+    "interval",
     "paired_interval",
     "pass_at_k",
+    "passes_at",
     "plain",
+    "resampled_ratio",
+    "worth",
 ]
 
 Array = NDArray[np.float64]
@@ -34,7 +41,10 @@ OVERALL = "overall"
 
 
 class Row(TypedDict):
-    """The verdict on one picture; `exact` is None, with a reason, when it could not be judged."""
+    """The verdict on one picture; `exact` and `score` are None, with a reason, when it could not be judged.
+
+    A benchmark that knows no right and wrong, only more and less, leaves `exact` None and gives a score.
+    """
 
     prompt_id: str
     category: str
@@ -48,8 +58,8 @@ class Row(TypedDict):
 class Summary(TypedDict):
     """One category: share of judged pictures that are exactly right with its 95 % interval, pass@4, and how many.
 
-    `n` counts the judged pictures, `missing` those that could not be judged. pass_at_4 is None when no prompt has
-    four judged pictures.
+    Where the benchmark only gives scores, the "accuracy" is their mean. `n` counts the judged pictures, `missing` those
+    that could not be judged. pass_at_4 is None when no prompt has four judged pictures, or where there are only scores.
     """
 
     accuracy: float
@@ -99,6 +109,24 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1 - math.comb(n - c, k) / math.comb(n, k)
 
 
+def passes_at(judged: Iterable[Sequence[bool | float]], k: int) -> list[float]:
+    """pass@k of each prompt with k judged pictures or more; none where there are only scores."""
+    return [
+        pass_at_k(len(verdicts), sum(map(int, verdicts)), k)
+        for verdicts in judged
+        if len(verdicts) >= k and all(isinstance(verdict, bool) for verdict in verdicts)
+    ]
+
+
+def worth(row: Mapping[str, Any]) -> bool | float | None:
+    """What a picture counts: whether it is exactly right, or its score where nobody says so; None where it is missing.
+
+    A picture that is exactly right or wrong counts as that whatever its score is.
+    """
+    exact, score = row["exact"], row.get("score")
+    return exact if exact is not None else score
+
+
 def bootstrap_interval(
     values: ArrayLike, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
 ) -> tuple[float, float]:
@@ -107,7 +135,20 @@ def bootstrap_interval(
     kept = kept[~np.isnan(kept)]
     if kept.size == 0:
         raise ValueError("there is no value to bound: every prompt is missing; judge the pictures again.")
-    return _interval(_resampled_ratio(kept, np.ones_like(kept), (seed,), resamples), level)
+    return interval(resampled_ratio(kept, np.ones_like(kept), (seed,), resamples), level)
+
+
+def resampled_ratio(numerator: Array, denominator: Array, key: Sequence[int], resamples: int) -> Array:
+    """Resample prompts with replacement and sum both sides: (N,), (N,) -> (R,)."""
+    chosen = np.random.default_rng(key).integers(numerator.size, size=(resamples, numerator.size))
+    ratio: Array = numerator[chosen].sum(axis=1) / denominator[chosen].sum(axis=1)
+    return ratio
+
+
+def interval(resampled: Array, level: float = LEVEL) -> tuple[float, float]:
+    """The percentiles between which resampled values (R,) lie."""
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 class Difference(NamedTuple):
@@ -136,14 +177,14 @@ def paired_interval(
 def aggregate(rows: Iterable[Mapping[str, Any]], *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Summary]:
     """Summarise verdicts by category and as "overall", the unweighted mean of the categories.
 
-    `rows` hold one picture each: prompt_id, category, exact. Missing verdicts (None) are left out of every share and
-    counted. Overall is bounded by resampling the prompts within each category (a stratified bootstrap).
-    Raises ValueError when there is no row, or a category without any verdict.
+    `rows` hold one picture each: prompt_id, category, exact, and the score that counts where exact is None. Missing
+    verdicts are left out of every share and counted. Overall is bounded by resampling the prompts within each category
+    (a stratified bootstrap). Raises ValueError when there is no row, or a category without any verdict.
     """
     summaries: dict[str, Summary] = {}
     resampled: list[Array] = []
     for category, prompts in _verdicts(rows).items():
-        judged = [[exact for exact in verdicts if exact is not None] for verdicts in prompts.values()]
+        judged = [[verdict for verdict in verdicts if verdict is not None] for verdicts in prompts.values()]
         judged_prompts = [verdicts for verdicts in judged if verdicts]
         if not judged_prompts:
             raise ValueError(
@@ -151,9 +192,9 @@ def aggregate(rows: Iterable[Mapping[str, Any]], *, resamples: int = RESAMPLES, 
             )
         right = np.array([sum(verdicts) for verdicts in judged_prompts], dtype=np.float64)  # (N,)
         count = np.array([len(verdicts) for verdicts in judged_prompts], dtype=np.float64)  # (N,)
-        ratios = _resampled_ratio(right, count, (seed, *category.encode()), resamples)  # (R,)
-        low, high = _interval(ratios, LEVEL)
-        passes = [pass_at_k(len(verdicts), sum(verdicts), 4) for verdicts in judged_prompts if len(verdicts) >= 4]
+        ratios = resampled_ratio(right, count, (seed, *category.encode()), resamples)  # (R,)
+        low, high = interval(ratios, LEVEL)
+        passes = passes_at(judged_prompts, 4)
         summaries[category] = Summary(
             accuracy=float(right.sum() / count.sum()),
             low=low,
@@ -191,16 +232,16 @@ def compare(
         change = change[~np.isnan(change)]
         if change.size == 0:
             raise ValueError(f"category {category!r} has no prompt judged both before and after; judge again.")
-        means = _resampled_ratio(change, np.ones_like(change), (seed, *category.encode()), resamples)
-        differences[category] = Difference(float(change.mean()), *_interval(means, LEVEL))
+        means = resampled_ratio(change, np.ones_like(change), (seed, *category.encode()), resamples)
+        differences[category] = Difference(float(change.mean()), *interval(means, LEVEL))
         resampled.append(means)
     mean = sum(item.difference for item in differences.values()) / len(differences)
-    differences[OVERALL] = Difference(mean, *_interval(np.mean(resampled, axis=0), LEVEL))
+    differences[OVERALL] = Difference(mean, *interval(np.mean(resampled, axis=0), LEVEL))
     return differences
 
 
 def _overall(categories: list[Summary], resampled: Array) -> Summary:
-    low, high = _interval(resampled, LEVEL)
+    low, high = interval(resampled, LEVEL)
     passes = [summary["pass_at_4"] for summary in categories if summary["pass_at_4"] is not None]
     return Summary(
         accuracy=sum(summary["accuracy"] for summary in categories) / len(categories),
@@ -212,11 +253,11 @@ def _overall(categories: list[Summary], resampled: Array) -> Summary:
     )
 
 
-def _verdicts(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[bool | None]]]:
+def _verdicts(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[bool | float | None]]]:
     """Group verdicts by category and prompt, both sorted, so that the order of the rows does not matter."""
-    grouped: dict[str, dict[str, list[bool | None]]] = {}
+    grouped: dict[str, dict[str, list[bool | float | None]]] = {}
     for row in rows:
-        grouped.setdefault(row["category"], {}).setdefault(row["prompt_id"], []).append(row["exact"])
+        grouped.setdefault(row["category"], {}).setdefault(row["prompt_id"], []).append(worth(row))
     if not grouped:
         raise ValueError("there is no verdict to summarise: the benchmark judged no picture; check its prompts.")
     assert OVERALL not in grouped, "a category cannot be called overall"
@@ -228,21 +269,9 @@ def _shares(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     return {
         category: {
             prompt: float(np.mean(judged))
-            if (judged := [exact for exact in verdicts if exact is not None])
+            if (judged := [verdict for verdict in verdicts if verdict is not None])
             else math.nan
             for prompt, verdicts in prompts.items()
         }
         for category, prompts in _verdicts(rows).items()
     }
-
-
-def _resampled_ratio(numerator: Array, denominator: Array, key: Sequence[int], resamples: int) -> Array:
-    """Resample prompts with replacement and sum both sides: (N,), (N,) -> (R,)."""
-    chosen = np.random.default_rng(key).integers(numerator.size, size=(resamples, numerator.size))
-    ratio: Array = numerator[chosen].sum(axis=1) / denominator[chosen].sum(axis=1)
-    return ratio
-
-
-def _interval(resampled: Array, level: float) -> tuple[float, float]:
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -164,7 +164,7 @@ def _summary_so_far(run: RunRecord) -> dict[str, Any]:
 
 
 def _verdicts(folder: Path) -> list[dict[str, Any]]:
-    return read_table(folder, ["prompt_id", "category", "index", "exact"])
+    return read_table(folder, ["prompt_id", "category", "index", "exact", "score"])
 
 
 def _changes(before: Measured, after: Measured) -> dict[str, dict[str, Any]]:

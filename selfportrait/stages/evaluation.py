@@ -55,6 +55,6 @@ def _measure(model: Draws, benchmark: Benchmark, prompts: Sequence[Prompt]) -> l
 
 def verdicts(folder: Path) -> list[Mapping[str, Any]]:
     """The verdicts of an evaluation's pictures, without the pictures."""
-    columns = ["prompt_id", "category", "index", "exact"]
+    columns = ["prompt_id", "category", "index", "exact", "score"]
     rows: list[Mapping[str, Any]] = store.read_table(folder, columns).to_pylist()
     return rows

@@ -1,0 +1,122 @@
+"""What the published benchmarks share: their prompts at fixed seeds, rows, and judges and detectors by name.
+
+Read this to see which protocols a judge or detector has to keep to.
+"""
+
+import inspect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from PIL import Image
+
+from selfportrait import components
+from selfportrait.benchmarks.base import Benchmark, Row, plain
+from selfportrait.types import Detection, Prompt, Score
+
+__all__ = ["Answers", "Detector", "Judge", "Named", "Part", "PromptSet", "answers", "check_own", "row"]
+
+Named = str | dict[str, Any]
+"""A component by its name, or {name: ..., path: ...} with settings of it."""
+
+FIRST_SEED = 42
+
+
+class Detector(Protocol):
+    """Finds every thing of the asked names in each picture, the most confident first."""
+
+    def __call__(self, pictures: Sequence[Image.Image], names: Sequence[Sequence[str]]) -> list[list[Detection]]: ...
+
+
+class Judge(Protocol):
+    """Scores one picture a prompt."""
+
+    def __call__(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]: ...
+
+
+class Answers(Protocol):
+    """Answers questions about each picture with P(yes) / (P(yes) + P(no)); None or NaN where it could not."""
+
+    def answer(self, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> Sequence[Sequence[Any]]: ...
+
+
+class Part:
+    """A judge or detector by name, built when it is first asked."""
+
+    def __init__(self, slot: str, named: Named) -> None:
+        self.slot = slot
+        self.settings = {"name": named} if isinstance(named, str) else dict(named)
+        self.name = str(self.settings.pop("name", ""))
+
+    @cached_property
+    def built(self) -> Any:
+        """The component; raises ValueError for an unknown name or setting, and for one that needs a policy."""
+        component = components.find(self.slot, self.name)
+        parameters = inspect.signature(component).parameters.values()
+        if any(p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty for p in parameters):
+            raise ValueError(f"{self.slot}/{self.name} is handed a model at run time, and a benchmark has none to give")
+        known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        for setting in self.settings:
+            if setting not in known:
+                raise ValueError(f"Unknown setting {setting} of {self.name}: {components.nearest(setting, known)}")
+        return component(**self.settings)
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Prompts, and the seeds of each one's pictures: 42, 43, ... again for every prompt."""
+
+    prompts: list[Prompt]
+    images_per_prompt: int
+
+    @cached_property
+    def by_text(self) -> dict[str, Prompt]:
+        """The prompts by what they are compared by."""
+        return {plain(prompt.text): prompt for prompt in self.prompts}
+
+    def seeds(self) -> list[int]:
+        """The same for every prompt."""
+        return [FIRST_SEED + index for index in range(self.images_per_prompt)]
+
+
+def row(prompt: Prompt, index: int, score: Score, exact: bool | None = None) -> Row:
+    """The verdict on picture `index` of a prompt."""
+    return {
+        "prompt_id": prompt.id,
+        "category": prompt.category,
+        "index": index,
+        "exact": None if score.value is None else exact,
+        "score": None if score.value is None else float(score.value),
+        "reason": score.reason,
+        "details": score.details,
+    }
+
+
+def answers(judge: Answers, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> list[list[Any]]:
+    """P(yes) of each question about each picture, None where the judge could not answer."""
+    asked = [(image, several) for image, several in zip(images, questions, strict=True) if several]
+    found = iter(judge.answer([image for image, _ in asked], [several for _, several in asked]) if asked else [])
+    return [[_finite(value) for value in next(found)] if several else [] for several in questions]
+
+
+def _finite(value: Any) -> float | None:
+    probability = None if value is None else float(value)
+    return probability if probability is not None and probability == probability else None
+
+
+def check_own(
+    benchmark: Benchmark, own: PromptSet, prompts: Iterable[Prompt], images: Iterable[Image.Image]
+) -> list[Score]:
+    """Judge one picture a prompt by its text; missing where the prompt is not the benchmark's."""
+    return [
+        _check_one(benchmark, own.by_text.get(plain(p.text)), image) for p, image in zip(prompts, images, strict=True)
+    ]
+
+
+def _check_one(benchmark: Benchmark, prompt: Prompt | None, image: Image.Image) -> Score:
+    if prompt is None:
+        return Score(None, "the benchmark does not know this prompt")
+    (found,) = benchmark.measure([prompt], [[image]])
+    value = found["score"] if found["exact"] is None else float(found["exact"])
+    return Score(value, found["reason"], found["details"])
