@@ -44,7 +44,7 @@ _STOPS = frozenset(
     )
 )
 _THINGS = frozenset(
-    words("building painting ceiling clothing earring string wedding hundred lightning morning evening")
+    words("building painting ceiling swing clothing earring string wedding hundred lightning morning evening")
 )
 
 
@@ -109,7 +109,7 @@ def _without_participle(run: Run, tokens: list[str]) -> Run:
 def _may_be_verb(word: str) -> bool:
     """Whether a word ends like a participle or an adverb and is no thing that is often in these prompts."""
     low = word.lower()
-    return len(low) > 5 and low.endswith(("ed", "ing", "ly")) and low not in _THINGS
+    return len(low) > 4 and low.endswith(("ed", "ing", "ly")) and low not in _THINGS
 
 
 def _around(text: str, runs: list[Run]) -> Objects:

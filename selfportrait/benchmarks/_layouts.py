@@ -4,13 +4,14 @@ Read this to see which names are refused.
 """
 
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
 from selfportrait import images
 
-__all__ = ["MAX_NAME", "file_name", "jpeg", "pictures", "tiled", "untiled"]
+__all__ = ["MAX_NAME", "file_name", "jpeg", "metadata", "pictures", "tiled", "untiled"]
 
 MAX_NAME = 255  # bytes of a file's name, on every common file system
 REFUSED = "/\\\0\n\r\t"
@@ -26,6 +27,12 @@ def jpeg(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=95, subsampling=0)
     return buffer.getvalue()
+
+
+def metadata(texts: Mapping[str, str]) -> dict[str, bytes]:
+    """A metadata.jsonl with the text of each file, as `datasets` reads it."""
+    lines = [json.dumps({"file_name": name, "text": text}, ensure_ascii=False) for name, text in texts.items()]
+    return {"metadata.jsonl": "".join(f"{line}\n" for line in lines).encode()}
 
 
 def file_name(text: str, ending: str, forbidden: str = "") -> str:

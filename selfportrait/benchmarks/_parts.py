@@ -4,7 +4,8 @@ Read this to see which protocols a judge or detector has to keep to.
 """
 
 import inspect
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -15,7 +16,19 @@ from selfportrait import components
 from selfportrait.benchmarks.base import Benchmark, Row, plain
 from selfportrait.types import Detection, Prompt, Score
 
-__all__ = ["Answers", "Detector", "Judge", "Named", "Part", "PromptSet", "answers", "check_own", "row"]
+__all__ = [
+    "Answers",
+    "Detector",
+    "Judge",
+    "Named",
+    "Part",
+    "PromptSet",
+    "answers",
+    "check_own",
+    "details_of",
+    "require_names",
+    "row",
+]
 
 Named = str | dict[str, Any]
 """A component by its name, or {name: ..., path: ...} with settings of it."""
@@ -42,10 +55,10 @@ class Answers(Protocol):
 
 
 class Part:
-    """A judge or detector by name, built when it is first asked."""
+    """A judge or detector by name, built when it is first asked; `preset` are settings that hold where it has them."""
 
-    def __init__(self, slot: str, named: Named) -> None:
-        self.slot = slot
+    def __init__(self, slot: str, named: Named, **preset: Any) -> None:
+        self.slot, self.preset = slot, preset
         self.settings = {"name": named} if isinstance(named, str) else dict(named)
         self.name = str(self.settings.pop("name", ""))
 
@@ -60,7 +73,19 @@ class Part:
         for setting in self.settings:
             if setting not in known:
                 raise ValueError(f"Unknown setting {setting} of {self.name}: {components.nearest(setting, known)}")
-        return component(**self.settings)
+        preset = {key: value for key, value in self.preset.items() if key in known and value is not None}
+        return component(**{**preset, **self.settings})
+
+
+def require_names(detector: Part, names: Iterable[str]) -> None:
+    """Build a detector and refuse names that it says it cannot look for; raises ValueError with the first of them."""
+    knows = getattr(detector.built, "knows", None)
+    unknown = [name for name in dict.fromkeys(names) if knows is not None and not knows(name)]
+    if unknown:
+        raise ValueError(
+            f"{detector.name} cannot look for {unknown[0]!r} and {len(unknown) - 1} other names of this benchmark: "
+            "take a detector with an open vocabulary, such as owlv2"
+        )
 
 
 @dataclass(frozen=True)
@@ -91,6 +116,12 @@ def row(prompt: Prompt, index: int, score: Score, exact: bool | None = None) -> 
         "reason": score.reason,
         "details": score.details,
     }
+
+
+def details_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The details of a row as it was judged, or of one that was read back from its table."""
+    found = row["details"]
+    return dict(json.loads(found) if isinstance(found, str) else found)
 
 
 def answers(judge: Answers, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> list[list[Any]]:

@@ -26,8 +26,6 @@ FILES = ("evaluation_metadata.jsonl", "prompts/evaluation_metadata.jsonl")
 SOURCE = "https://github.com/djghosh13/geneval (prompts/evaluation_metadata.jsonl, MIT)"
 TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_attr")
 NUM_PROMPTS = 553
-OPEN_NAMES = {"computer mouse": "mouse", "tv remote": "remote", "computer keyboard": "keyboard"}
-"""Classes that the file calls otherwise than COCO, from which the detector's names come."""
 KEYS = {"class", "count", "color", "position"}
 
 _log = logging.getLogger(__name__)
@@ -36,11 +34,11 @@ _log = logging.getLogger(__name__)
 class Geneval:
     """553 prompts in six tags, four pictures each; a picture is exact when every clause of its prompt holds.
 
-    `path` is the published evaluation_metadata.jsonl or its folder. `detector` finds things, with masks if it can,
-    above `threshold`, and above `counting_threshold` for the tag counting; `colors` is the CLIP that names their
-    colours. The published thresholds belong to the published detector, a Mask2Former of mmdetection: fit the counting
-    one on pictures of known count for another. With `dense` a picture's score is Flow-GRPO's reward in parts; the share
-    of exact pictures stays the benchmark's number.
+    `path` is the published evaluation_metadata.jsonl or its folder. `detector` finds things, with masks if it can: what
+    is above `threshold` counts, which is also its own threshold unless it is given one, and for the tag counting what
+    is above `counting_threshold`. `colors` is the CLIP that names their colours. The published thresholds belong to the
+    published detector, a Mask2Former of mmdetection: fit the counting one on pictures of known count for another. With
+    `dense` a picture's score is Flow-GRPO's reward in parts; the share of exact pictures stays the benchmark's number.
 
     Seeds: the published script seeds one generator with 42 for each prompt and draws all four pictures from it. Here
     each picture has a generator of its own, 42 to 45: the first picture starts from the same noise, the others from
@@ -64,7 +62,8 @@ class Geneval:
     ) -> None:
         file = _files.locate(path, FILES, SOURCE)
         self._set = _parts.PromptSet([*_prompts(file)], images_per_prompt)
-        self._detector, self._colors = _parts.Part("detectors", detector), ClipColors(colors)
+        lowest = min(threshold, counting_threshold)
+        self._detector, self._colors = _parts.Part("detectors", detector, threshold=lowest), ClipColors(colors)
         self.threshold, self.counting_threshold, self.dense = threshold, counting_threshold, dense
 
     def prompts(self) -> list[Prompt]:
@@ -84,8 +83,8 @@ class Geneval:
         return _parts.check_own(self, self._set, prompts, images)
 
     def ready(self) -> None:
-        """Build the detector."""
-        assert self._detector.built is not None
+        """Build the detector; raises ValueError where it cannot look for a class."""
+        _parts.require_names(self._detector, [name for prompt in self._set.prompts for name in _classes(prompt.spec)])
 
     def protocol(self, category: str) -> str:
         """The official detector is not to be had here, so that its number is always somebody else's."""
@@ -95,14 +94,14 @@ class Geneval:
     def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
         """Judge each picture; one row a picture, in order."""
         flat = [(p, i, image) for p, several in zip(prompts, images, strict=True) for i, image in enumerate(several)]
-        names = [[OPEN_NAMES.get(name, name) for name in _classes(prompt.spec)] for prompt, _, _ in flat]
+        names = [_classes(prompt.spec) for prompt, _, _ in flat]
         found = self._detector.built([image for _, _, image in flat], names) if flat else []
         return [self._row(*one, several) for one, several in zip(flat, found, strict=True)]
 
     def _row(self, prompt: Prompt, index: int, image: Image.Image, detections: Sequence[Detection]) -> Row:
         is_counting = prompt.spec["tag"] == "counting"
         kept = keep(detections, self.counting_threshold if is_counting else self.threshold)
-        objects = {name: kept.get(OPEN_NAMES.get(name, name), []) for name in _classes(prompt.spec)}
+        objects = {name: kept.get(name, []) for name in _classes(prompt.spec)}
         named = _Looked(self._colors, image)
         judged = verdict(prompt.spec, objects, named)
         score = dense_reward(prompt.spec, objects, named) if self.dense else float(judged.correct)

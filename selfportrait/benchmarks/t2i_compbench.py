@@ -78,7 +78,7 @@ class T2iCompbench:
         self.official_quirks = official_quirks
         self._set = _parts.PromptSet([*_all_prompts(path, categories)], images_per_prompt)
         self._vqa, self._clip = _parts.Part("judges", vqa), _parts.Part("judges", clip)
-        self._detector, self._depth = _parts.Part("detectors", detector), Depth(depth)
+        self._detector, self._depth = _parts.Part("detectors", detector, threshold=threshold), Depth(depth)
 
     def prompts(self) -> list[Prompt]:
         """The prompts, category by category in the files' order; `spec` is what the rules read in them."""
@@ -100,7 +100,17 @@ class T2iCompbench:
         """Build the judges of the categories that are measured."""
         _chunker(self.chunker)
         for part in {part.name: part for category in self.categories for part in self._judges(category)}.values():
-            assert part.built is not None
+            _parts.require_names(part, self._names() if part is self._detector else [])
+
+    def _names(self) -> Iterator[str]:
+        """What the detector is asked for."""
+        for prompt in self._set.prompts:
+            if prompt.category == "numeracy":
+                yield from (rules.RENAMED.get(name, name) for name, _ in prompt.spec["objects"])
+            elif prompt.category in ("spatial", "3d_spatial"):
+                yield from prompt.spec["objects"]
+            elif prompt.category == "complex" and prompt.spec["kind"] != "action":
+                yield from filter(None, _chunker(self.chunker)(prompt.text).around)
 
     def protocol(self, category: str) -> str:
         """The judges of a category, and the chunker where it has a say."""

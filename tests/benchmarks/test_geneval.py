@@ -142,7 +142,7 @@ def benchmark(tmp_path, monkeypatch):
         found("clock", (20, 0, 30, 10), 0.8),
         found("bear", (40, 40, 60, 60)),
         found("dog", (80, 40, 100, 60)),
-        found("mouse", (0, 0, 9, 9)),
+        found("computer mouse", (0, 0, 9, 9)),
     )
     use(monkeypatch, {"eyes": seen})
     mouse = {"tag": "single_object", "include": [{"class": "computer mouse", "count": 1}], "prompt": "a computer mouse"}
@@ -157,7 +157,7 @@ def test_the_overall_number_is_the_mean_of_the_tags(benchmark) -> None:
     rows = built.measure(built.prompts(), [[picture(), picture()]] * 4)
     assert [row["exact"] for row in rows] == [True, True, False, False, True, True, True, True]
     assert seen.asked[0] == ["bench"]
-    assert seen.asked[-1] == ["mouse"]  # as COCO says, whatever the file calls it
+    assert seen.asked[-1] == ["computer mouse"]  # as the file calls it; a detector knows what COCO does
     # Counting needs 0.9, so one clock. Tags: single 1, counting 0, position 1: 2/3, while 6 of 8 pictures are right.
     found_ = summarise(Geneval, rows, built.protocol)
     assert found_["overall"]["value"] == pytest.approx(2 / 3)
@@ -166,6 +166,13 @@ def test_the_overall_number_is_the_mean_of_the_tags(benchmark) -> None:
     assert found_["categories"]["counting"]["protocol"] == "approx:eyes"
     assert found_["categories"]["position"]["protocol"] == "approx:eyes+clip-vit-large-patch14"
     json.dumps(found_, allow_nan=False)
+
+
+def test_a_detector_that_does_not_know_a_class_is_refused_at_once(benchmark) -> None:
+    built, seen = benchmark
+    seen.knows = lambda name: name == "bench"
+    with pytest.raises(ValueError, match="eyes cannot look for 'clock' and 3 other names"):
+        built.ready()
 
 
 def test_a_picture_knows_why(benchmark) -> None:

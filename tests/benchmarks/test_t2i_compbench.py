@@ -237,7 +237,7 @@ def test_every_category_end_to_end(folder, monkeypatch) -> None:
     cosine = Says(score=lambda prompt, _: Score(0.3 if "red" in prompt.text else 0.2))
     use(monkeypatch, {"eyes": eyes, "vqa": Says(answers), "clip": cosine})
     built = T2iCompbench(path=folder, detector="eyes", vqa="vqa", clip="clip", images_per_prompt=1)
-    monkeypatch.setattr(built, "_depth", lambda pictures: [np.zeros((100, 100)) for _ in pictures])
+    monkeypatch.setattr(Depth, "__call__", lambda _, pictures: [np.zeros((100, 100)) for _ in pictures])
     prompts = built.prompts()
     rows = built.measure(prompts, [[picture()] for _ in prompts])
     scores = {row["prompt_id"].removeprefix("t2i_compbench-"): row["score"] for row in rows}
