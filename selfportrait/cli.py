@@ -205,50 +205,85 @@ def judge(
         "evaluate micro-sd3",
         "evaluate runs/demo --run runs/demo-check --json",
         "evaluate micro-sd3 --set prompts_per_category=20 --set model.guidance_scale=3",
+        "evaluate stabilityai/stable-diffusion-3.5-medium --benchmark geneval,dpg_bench --run runs/sd3.5 "
+        "--set benchmark.geneval.path=geneval/prompts --set benchmark.dpg_bench.path=ELLA/dpg_bench",
+        "evaluate --images runs/sd3.5/geneval --benchmark geneval --set path=geneval/prompts --set detector=owlv2",
     )
 )
 def evaluate(
-    model: Model,
-    benchmark: Annotated[str, typer.Option(help="A name from `selfportrait components benchmarks`.")] = "micro",
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A folder, a hub id, an embedded name such as micro-sd3, or the folder of a run; none with --images.",
+        ),
+    ] = None,
+    benchmark: Annotated[
+        str, typer.Option(help="Names from `selfportrait components benchmarks`, with commas between them.")
+    ] = "micro",
     settings: Settings = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The benchmark's own seed; by default its default.")] = None,
     run: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Keep the pictures and verdicts here, and go on there if stopped."),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Judge pictures that are there: an earlier evaluation, or their own layout."),
+    ] = None,
+    layout: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write the pictures as the benchmark's official scorer wants them."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model: accuracy by category with 95 % intervals, and pass@4.
+    """Measure a model: numbers by category with 95 % intervals, and who judged.
 
-    --set takes settings of the benchmark, and with `model.` in front those of the model.
+    --set takes settings of the benchmark, with `benchmark.NAME.` in front where there are several, and with `model.`
+    in front those of the model.
     """
     console.silence_libraries()
     from selfportrait.commands import evaluate as command
-    from selfportrait.commands import loading
+    from selfportrait.commands import given_pictures, loading
 
     own, of_model = pairs.split(pairs.parse(settings or []), "model")
-    seeded = own if seed is None else {**own, "seed": seed}
-    section = config.bind_section("benchmark", {"name": benchmark, **seeded})
-    source = loading.resolve(model, of_model)
+    wanted = command.sections([name.strip() for name in benchmark.split(",")], own, seed)
+    if (model is None) == (images is None):
+        raise ValueError("Say what to measure: a MODEL, or --images and a folder of pictures, and not both")
+    built = command.build(wanted)
+    if layout is not None:
+        given_pictures.check_layouts(built)
+    source = given_pictures.Given(images) if model is None and images else loading.resolve(str(model), of_model)
     with ExitStack() as stack:
         folder = run or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if run is not None:
             stack.enter_context(console.resumable())
-        result = command.evaluate(source, section, folder)
+        result = command.evaluate_all(source, wanted, built, folder)
+        if layout is not None:
+            given_pictures.write_layouts(built, folder, layout)
+    is_own = len(result) == 1 and not any("categories" in one for one in result.values())
     if as_json:
-        console.echo(json.dumps(result, indent=2))
-    else:
-        console.show(command.accuracy_table(result))
+        console.echo(json.dumps(next(iter(result.values())) if is_own else result, indent=2))
+        return
+    for name, one in result.items():
+        console.show(command.measured_table(name, one) if "categories" in one else command.accuracy_table(one))
+    if run is not None:
+        from selfportrait.report import write_report
+
+        console.echo(f"report  {write_report(folder)}")
 
 
 @app.command(
     epilog=example(
         "compare dpo-micro kto-micro --seeds 0,1,2 --run runs/losses",
         "compare runs/dpo runs/kto --json",
+        "compare runs/sd3.5 runs/sd3.5-gpo",
     )
 )
 def compare(
-    items: Annotated[list[str], typer.Argument(metavar="CONFIG|RUN...", help="Configs to run, or folders of runs.")],
+    items: Annotated[
+        list[str], typer.Argument(metavar="CONFIG|RUN...", help="Configs to run, or folders of runs or evaluations.")
+    ],
     seeds: Annotated[str, typer.Option(metavar="N,N", help="Each config runs with each of them.")] = "0",
     run: Annotated[Path, typer.Option(metavar="DIR", help="The runs of configs go below it.")] = Path("runs/compare"),
     settings: Annotated[
@@ -260,10 +295,20 @@ def compare(
     """Run several configs on the same pairs, budget and seeds, or take runs as they are, and print one table.
 
     What runs have in common, such as pairs and latents, is made once. The same command goes on where it was stopped.
+    Folders of `selfportrait evaluate` are compared with the first of them, by benchmark and category, prompt by prompt.
     """
     console.silence_libraries()
     from selfportrait.commands import compare as command
+    from selfportrait.commands import compare_evaluations as evaluated
 
+    if evaluated.are_evaluations(items):
+        contrasts = evaluated.compare(items)
+        if as_json:
+            console.echo(json.dumps(evaluated.as_json(contrasts), indent=2))
+            return
+        for table in evaluated.tables(contrasts):
+            console.show(table)
+        return
     with console.resumable():
         found = command.compare(items, settings or [], command.numbers(seeds), run)
     if as_json:
@@ -273,8 +318,12 @@ def compare(
 
 
 @app.command(epilog=example("report runs/demo"))
-def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, finished or not.")]) -> None:
-    """Write the report of a run again: one HTML file that opens from disk."""
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder of a run, finished or not, or of an evaluation.")
+    ],
+) -> None:
+    """Write the report of a run or an evaluation again: one HTML file that opens from disk."""
     from selfportrait.report import write_report
 
     console.echo(str(write_report(run)))

@@ -15,7 +15,9 @@ def locate(path: str | None, names: Sequence[str], source: str) -> Path:
     """The first of these files in a folder, or the file itself; raises FileNotFoundError that says where to get it."""
     wanted = names[0]
     if path is None:
-        raise FileNotFoundError(f"path is not set: get {wanted} from {source} and set path to it or to its folder")
+        raise FileNotFoundError(
+            f"benchmark.path is not set: get {wanted} from {source} and set path to it or to its folder"
+        )
     given = Path(path).expanduser()
     if given.is_file():
         return given
@@ -23,7 +25,9 @@ def locate(path: str | None, names: Sequence[str], source: str) -> Path:
         if (given / name).is_file():
             return given / name
     what = f"holds no {wanted}" if given.is_dir() else "does not exist"
-    raise FileNotFoundError(f"path = {path}: it {what}; get it from {source} and set path to it or to its folder")
+    raise FileNotFoundError(
+        f"benchmark.path = {path}: it {what}; get it from {source} and set path to it or to its folder"
+    )
 
 
 def text(path: Path) -> str:

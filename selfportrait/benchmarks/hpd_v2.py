@@ -112,7 +112,7 @@ class HpdV2:
 
 def _prompts(path: str | None, style: str) -> Iterator[Prompt]:
     if path is not None and Path(path).is_file():
-        raise ValueError(f"path = {path}: it is a file, expected the folder that holds {style}.json")
+        raise ValueError(f"benchmark.path = {path}: it is a file, expected the folder that holds {style}.json")
     file = _files.locate(path, [f"{style}.json", f"benchmark/{style}.json"], SOURCE)
     texts = _files.json_list(file)
     for number, text in enumerate(texts):

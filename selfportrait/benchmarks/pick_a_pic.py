@@ -97,7 +97,7 @@ class PickAPic:
 
 def _prompts(file: Path) -> Iterator[Prompt]:
     if file.suffix not in tables.KINDS:
-        raise ValueError(f"path = {file}: expected a file of {', '.join(tables.KINDS)}")
+        raise ValueError(f"benchmark.path = {file}: expected a file of {', '.join(tables.KINDS)}")
     seen: set[str] = set()
     for line, row in tables.read(file, TEXTS):
         column = next((name for name in TEXTS if name in row), None)

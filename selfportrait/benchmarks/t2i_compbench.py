@@ -258,7 +258,9 @@ def _all_prompts(path: str | None, categories: Sequence[str]) -> Iterator[Prompt
     for category in dict.fromkeys(categories):
         file = _files.locate(path, [f"{category}_val.txt", f"examples/dataset/{category}_val.txt"], SOURCE)
         if path is not None and Path(path).is_file():
-            raise ValueError(f"path = {path}: it is a file, expected the folder that holds {category}_val.txt")
+            raise ValueError(
+                f"benchmark.path = {path}: it is a file, expected the folder that holds {category}_val.txt"
+            )
         spec_of = _specs(file, category)
         texts = _files.lines(file)
         for number, text in enumerate(texts):

@@ -9,8 +9,10 @@ from typing import Any
 import yaml
 
 from selfportrait import store
+from selfportrait.evaluations import evaluations
 from selfportrait.report.calibration import calibrations
 from selfportrait.report.environment import environment
+from selfportrait.report.evaluation import write_evaluation
 from selfportrait.report.groups import example_groups
 from selfportrait.report.headline import category_rows, headline, other_categories, what_ran
 from selfportrait.report.instances import found_instances
@@ -26,11 +28,13 @@ __all__ = ["write_report"]
 
 
 def write_report(run_folder: Path) -> Path:
-    """Write `report.html` into a run folder, whole or not at all, and return its path.
+    """Write `report.html` into the folder of a run or of an evaluation, whole or not at all, and return its path.
 
     A run that was cut off gets a report too: a section without data says what is missing.
     Raises FileNotFoundError where there is no run, ValueError where a file of the run cannot be read.
     """
+    if evaluations(run_folder):
+        return write_evaluation(run_folder)
     text = environment().get_template("page.html.j2").render(_sections(read_run(run_folder)))
     path = run_folder / "report.html"
     store.write_bytes(path, text.encode())

@@ -21,7 +21,7 @@ from selfportrait.stages.candidates import (
     sample_candidates,
     save_candidates,
 )
-from selfportrait.stages.evaluation import evaluate, verdicts
+from selfportrait.stages.evaluation import Shown, drawn_by, evaluate, judge_pictures, judged, verdicts
 from selfportrait.stages.given import GivenPair, GivenPicture, check_given_pairs, check_given_pictures
 from selfportrait.stages.giving import give_pairs, give_pictures, give_scores, giving
 from selfportrait.stages.instance_examples import check_have_instances, keep_examples
@@ -58,6 +58,7 @@ __all__ = [
     "Round",
     "Sampler",
     "Schedule",
+    "Shown",
     "StepPair",
     "StoredLatents",
     "Visits",
@@ -76,6 +77,7 @@ __all__ = [
     "check_readable",
     "draw_candidates",
     "drawings",
+    "drawn_by",
     "encode_pairs",
     "evaluate",
     "find_instances",
@@ -86,6 +88,8 @@ __all__ = [
     "hand_over",
     "instances_of",
     "is_hard_negative",
+    "judge_pictures",
+    "judged",
     "keep_examples",
     "levels",
     "make_masks",
