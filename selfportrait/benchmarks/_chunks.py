@@ -33,8 +33,8 @@ Chunker = Callable[[str], Parsed]
 def by_rule(text: str) -> Parsed:
     """Read a prompt by the rules of `asking.phrases`: right for "a green bench and a blue bowl" and its like.
 
-    In a free sentence a verb may stay in its chunk, or a noun after it be lost; a participle by itself is left out. The last word of a chunk counts as its
-    noun, and those between it and the article as adjectives.
+    In a free sentence a verb may stay in its chunk, or a noun after it be lost; a participle by itself is left out. The
+    last word of a chunk counts as its noun, and those between it and the article as adjectives.
     """
     phrases = [phrase for phrase in noun_phrases(text) if " " in phrase or not phrase.endswith(("ing", "ed"))]
     chunks = tuple(phrase for phrase in phrases if phrase not in DROPPED)
