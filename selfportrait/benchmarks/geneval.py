@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from selfportrait.benchmarks import _files, _layouts, _parts
+from selfportrait.benchmarks import _files, _layouts, _parts, _results
 from selfportrait.benchmarks._colors import ClipColors, crop
 from selfportrait.benchmarks._geneval import dense_reward, keep, verdict
 from selfportrait.benchmarks.base import Row, plain
-from selfportrait.measures import Entry, Metric, entries_of_pictures
+from selfportrait.measures import OFFICIAL, Entry, Metric, entries_of_pictures
 from selfportrait.types import Detection, Prompt, Score
 
 __all__ = ["Geneval"]
@@ -39,6 +39,7 @@ class Geneval:
     is above `counting_threshold`. `colors` is the CLIP that names their colours. The published thresholds belong to the
     published detector, a Mask2Former of mmdetection: fit the counting one on pictures of known count for another. With
     `dense` a picture's score is Flow-GRPO's reward in parts; the share of exact pictures stays the benchmark's number.
+    `results` is the results.jsonl that the official scorer wrote about these pictures, in their official layout.
 
     Seeds: the published script seeds one generator with 42 for each prompt and draws all four pictures from it. Here
     each picture has a generator of its own, 42 to 45: the first picture starts from the same noise, the others from
@@ -58,6 +59,7 @@ class Geneval:
         threshold: Annotated[float, Field(ge=0, lt=1)] = 0.3,
         counting_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.9,
         dense: bool = False,
+        results: str | None = None,
         images_per_prompt: Annotated[int, Field(ge=1)] = 4,
     ) -> None:
         file = _files.locate(path, FILES, SOURCE)
@@ -65,6 +67,7 @@ class Geneval:
         lowest = min(threshold, counting_threshold)
         self._detector, self._colors = _parts.Part("detectors", detector, threshold=lowest), ClipColors(colors)
         self.threshold, self.counting_threshold, self.dense = threshold, counting_threshold, dense
+        self._official = None if results is None else _results.geneval(results)
 
     def prompts(self) -> list[Prompt]:
         """The prompts, in the file's order; `spec` is the line as it was published."""
@@ -84,15 +87,21 @@ class Geneval:
 
     def ready(self) -> None:
         """Build the detector; raises ValueError where it cannot look for a class."""
+        if self._official is not None:
+            return
         _parts.require_names(self._detector, [name for prompt in self._set.prompts for name in _classes(prompt.spec)])
 
     def protocol(self, category: str) -> str:
-        """The official detector is not to be had here, so that its number is always somebody else's."""
+        """Official are only the results of the official scorer, whose detector nothing current runs."""
+        if self._official is not None:
+            return OFFICIAL
         clip = f"+{Path(self._colors.path).name}" if category not in TAGS[:3] else ""
         return f"approx:{self._detector.name}{clip}"
 
     def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
         """Judge each picture; one row a picture, in order."""
+        if self._official is not None:
+            return _results.measure(self._official, prompts, images)
         flat = [(p, i, image) for p, several in zip(prompts, images, strict=True) for i, image in enumerate(several)]
         names = [_classes(prompt.spec) for prompt, _, _ in flat]
         found = self._detector.built([image for _, _, image in flat], names) if flat else []

@@ -14,11 +14,11 @@ from PIL import Image
 from pydantic import Field
 
 from selfportrait.benchmarks import _compbench as rules
-from selfportrait.benchmarks import _files, _layouts, _parts
+from selfportrait.benchmarks import _files, _layouts, _parts, _results
 from selfportrait.benchmarks._chunks import chunker as _chunker
 from selfportrait.benchmarks._depth import Depth
 from selfportrait.benchmarks.base import Row, plain
-from selfportrait.measures import Entry, Metric, entries_of_pictures, no_extras
+from selfportrait.measures import OFFICIAL, Entry, Metric, entries_of_pictures, no_extras
 from selfportrait.types import Detection, Prompt, Score
 
 __all__ = ["T2iCompbench"]
@@ -53,7 +53,8 @@ class T2iCompbench:
     official overall number, and none is given. Pictures are seeded 42, 43, ... 51, as the published script does.
 
     `official_quirks` keeps what the source does and its paper does not say: a 2D score below 0.5 is 0, the depth map is
-    read transposed, in depth the last detection counts, answers are rounded to four decimals.
+    read transposed, in depth the last detection counts, answers are rounded to four decimals. `results` is the folder
+    of the official layout in which the official scorers left their vqa_result.json.
     Differs from the source: UniDet, a detector whose code is not free, is replaced by another; noun chunks are by rule
     unless `chunker` is spacy.
     """
@@ -72,11 +73,13 @@ class T2iCompbench:
         chunker: Literal["rule", "spacy"] = "rule",
         threshold: Annotated[float, Field(ge=0, lt=1)] | None = None,
         official_quirks: bool = True,
+        results: str | None = None,
         images_per_prompt: Annotated[int, Field(ge=1)] = 10,
     ) -> None:
         self.categories, self.chunker, self.threshold = categories, chunker, threshold
         self.official_quirks = official_quirks
         self._set = _parts.PromptSet([*_all_prompts(path, categories)], images_per_prompt)
+        self._official = None if results is None else _results.compbench(results, images_per_prompt)
         self._vqa, self._clip = _parts.Part("judges", vqa), _parts.Part("judges", clip)
         self._detector, self._depth = _parts.Part("detectors", detector, threshold=threshold), Depth(depth)
 
@@ -98,6 +101,8 @@ class T2iCompbench:
 
     def ready(self) -> None:
         """Build the judges of the categories that are measured."""
+        if self._official is not None:
+            return
         _chunker(self.chunker)
         for part in {part.name: part for category in self.categories for part in self._judges(category)}.values():
             _parts.require_names(part, self._names() if part is self._detector else [])
@@ -114,6 +119,8 @@ class T2iCompbench:
 
     def protocol(self, category: str) -> str:
         """The judges of a category, and the chunker where it has a say."""
+        if self._official is not None:
+            return OFFICIAL
         names = [part.name for part in self._judges(category)]
         names += [Path(self._depth.path).name] if category == "3d_spatial" else []
         has_chunks = category in (*ATTRIBUTES, "complex") and self.chunker != "spacy"
@@ -128,6 +135,8 @@ class T2iCompbench:
 
     def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
         """Judge each picture; one row a picture, in order."""
+        if self._official is not None:
+            return _results.measure(self._official, prompts, images)
         flat = [
             _Drawn(p, i, image) for p, several in zip(prompts, images, strict=True) for i, image in enumerate(several)
         ]

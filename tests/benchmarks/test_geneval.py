@@ -203,6 +203,27 @@ def test_the_layout_is_the_published_one(benchmark) -> None:
     assert json.loads(files["00001/metadata.jsonl"]) == TWO_CLOCKS
 
 
+def test_only_results_of_the_official_scorer_are_official(tmp_path) -> None:
+    file = lines(tmp_path / "evaluation_metadata.jsonl", ONE, TWO_CLOCKS)
+    verdicts = [(0, 0, True, ""), (0, 1, False, "expected bench>=1, found 0"), (1, 0, True, "")]
+    results = [
+        {"filename": f"out/{row:05d}/samples/{index:04d}.png", "tag": "t", "correct": right, "reason": reason,
+         "prompt": (ONE, TWO_CLOCKS)[row]["prompt"]}
+        for row, index, right, reason in verdicts
+    ]  # fmt: skip
+    lines(tmp_path / "results.jsonl", *results)
+    built = Geneval(path=str(file), detector="nobody", results=str(tmp_path), images_per_prompt=2)
+    built.ready()
+    rows = built.measure(built.prompts(), [[picture()] * 2] * 2)
+    assert [row["exact"] for row in rows] == [True, False, True, None]
+    assert rows[3]["reason"] == "the official scorer's results have no verdict on this picture"
+    found_ = summarise(Geneval, rows, built.protocol)
+    assert (found_["overall"]["value"], found_["overall"]["protocol"]) == (0.75, "official")
+    lines(tmp_path / "results.jsonl", {**results[0], "prompt": "a cow"})
+    with pytest.raises(ValueError, match="is of 'a cow', expected 'a photo of a bench'"):
+        Geneval(path=str(file), results=str(tmp_path)).measure(built.prompts(), [[picture()], []])
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

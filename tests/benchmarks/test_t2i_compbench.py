@@ -294,6 +294,21 @@ def test_every_category_end_to_end(folder, monkeypatch) -> None:
     json.dumps(measured, allow_nan=False)
 
 
+def test_results_of_the_official_scorers_are_found_by_their_running_number(folder, tmp_path) -> None:
+    place = tmp_path / "out/color/annotation_blip"
+    place.mkdir(parents=True)
+    answers = [{"question_id": number, "answer": f"0.{number}000"} for number in (0, 1, 3)]
+    (place / "vqa_result.json").write_text(json.dumps(answers), encoding="utf-8")
+    built = T2iCompbench(path=folder, categories=("color",), results=str(tmp_path / "out"), images_per_prompt=2)
+    built.ready()
+    rows = built.measure(built.prompts(), [[picture()] * 2] * 2)
+    assert [row["score"] for row in rows] == [0.0, 0.1, None, 0.3]
+    assert summarise(T2iCompbench, rows, built.protocol)["categories"]["color"]["protocol"] == "official"
+    other = T2iCompbench(path=folder, categories=("spatial",), results=str(tmp_path / "out"))
+    with pytest.raises(FileNotFoundError, match="labels/annotation_obj_detection_2d: it does not exist"):
+        other.measure(other.prompts(), [[picture()]])
+
+
 def test_only_the_asked_categories_need_judges(folder) -> None:
     with pytest.raises(ValueError, match="Unknown component 'nobody' in judges"):
         T2iCompbench(path=folder, categories=("color",), vqa="nobody").ready()
