@@ -102,7 +102,8 @@ METHODS = [f"docs/methods/{page.name}" for page in sorted((ROOT / "docs" / "meth
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", *METHODS, "docs/gpo-ablations.md", "docs/glossary.md"]
+    "page",
+    ["README.md", "CONTRIBUTING.md", *METHODS, "docs/benchmarks.md", "docs/gpo-ablations.md", "docs/glossary.md"],
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

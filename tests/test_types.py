@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from selfportrait import images
-from selfportrait.types import Instance, Picture, PreferencePair
+from selfportrait.types import Instance, Picture, PreferencePair, Prompt
 
 RED = images.to_png(Image.new("RGB", (3, 2), "red"))
 
@@ -51,3 +51,11 @@ def test_a_pair_is_equal_to_itself_in_another_row() -> None:
 def test_an_instance_is_sure_unless_it_says_so() -> None:
     instance = Instance("dog", chosen_box=(0, 0, 1, 1), rejected_box=(0, 0, 2, 2), is_conflict=True)
     assert (instance.chosen_confidence, instance.rejected_confidence) == (1.0, 1.0)
+
+
+def test_prompts_that_differ_in_what_a_benchmark_says_are_the_same() -> None:
+    plain, told = Prompt("1", "two clocks"), Prompt("1", "two clocks", spec={"include": [{"class": "clock"}]})
+    assert plain == told
+    assert hash(plain) == hash(told)  # though a dict has no hash
+    assert repr(plain) == repr(told)
+    assert dataclasses.replace(told, category="counting").spec == told.spec

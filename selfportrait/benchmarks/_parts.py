@@ -5,16 +5,18 @@ Read this to see which protocols a judge or detector has to keep to.
 
 import inspect
 import json
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import pydantic
 from PIL import Image
 
 from selfportrait import components
 from selfportrait.benchmarks.base import Benchmark, Row, plain
-from selfportrait.types import Detection, Prompt, Score
+from selfportrait.types import Detection, Prompt, Question, Score
 
 __all__ = [
     "Answers",
@@ -48,6 +50,7 @@ class Judge(Protocol):
     def __call__(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]: ...
 
 
+@runtime_checkable
 class Answers(Protocol):
     """Answers questions about each picture with P(yes) / (P(yes) + P(no)); None or NaN where it could not."""
 
@@ -74,13 +77,29 @@ class Part:
             if setting not in known:
                 raise ValueError(f"Unknown setting {setting} of {self.name}: {components.nearest(setting, known)}")
         preset = {key: value for key, value in self.preset.items() if key in known and value is not None}
-        return component(**{**preset, **self.settings})
+        hints = typing.get_type_hints(component.__init__ if inspect.isclass(component) else component, None, None, True)
+        return component(
+            **{key: self._value(key, hints[key], value) for key, value in (preset | self.settings).items()}
+        )
+
+    def _value(self, setting: str, hint: Any, value: Any) -> Any:
+        """A setting as its hint has it; one whose hint is marked with a slot is a component itself."""
+        slot = next((mark.slot for mark in getattr(hint, "__metadata__", ()) if hasattr(mark, "slot")), None)
+        if slot is not None:
+            return Part(slot, value).built
+        try:
+            return pydantic.TypeAdapter(hint).validate_python(value)
+        except pydantic.ValidationError as error:
+            raise ValueError(f"{self.name}.{setting} = {value!r}: {error.errors()[0]['msg'].lower()}") from error
 
 
 def require_names(detector: Part, names: Iterable[str]) -> None:
-    """Build a detector and refuse names that it says it cannot look for; raises ValueError with the first of them."""
-    knows = getattr(detector.built, "knows", None)
-    unknown = [name for name in dict.fromkeys(names) if knows is not None and not knows(name)]
+    """Build a detector and refuse names for which it has no label; raises ValueError with the first of them.
+
+    One with a closed vocabulary says by `label(name)` which of its classes a name stands for; others have no such.
+    """
+    label = getattr(detector.built, "label", None)
+    unknown = [name for name in dict.fromkeys(names) if label is not None and label(name) is None]
     if unknown:
         raise ValueError(
             f"{detector.name} cannot look for {unknown[0]!r} and {len(unknown) - 1} other names of this benchmark: "
@@ -124,11 +143,35 @@ def details_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return dict(json.loads(found) if isinstance(found, str) else found)
 
 
-def answers(judge: Answers, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> list[list[Any]]:
-    """P(yes) of each question about each picture, None where the judge could not answer."""
+def answers(
+    judge: Answers | Judge, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]
+) -> list[list[Any]]:
+    """P(yes) of each question about each picture, None where the judge could not answer.
+
+    A judge without `answer` judges a prompt with these questions, and its details say what it answered.
+    """
     asked = [(image, several) for image, several in zip(images, questions, strict=True) if several]
-    found = iter(judge.answer([image for image, _ in asked], [several for _, several in asked]) if asked else [])
+    if not asked:
+        return [[] for _ in questions]
+    shown, texts = [image for image, _ in asked], [several for _, several in asked]
+    found = iter(judge.answer(shown, texts) if isinstance(judge, Answers) else _by_prompts(judge, shown, texts))
     return [[_finite(value) for value in next(found)] if several else [] for several in questions]
+
+
+def _by_prompts(judge: Judge, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> list[list[Any]]:
+    prompts = [Prompt("questions", " ".join(several), questions=tuple(map(Question, several))) for several in questions]
+    scores = judge(prompts, images)
+    return [
+        [_ratio(one) for one in score.details.get("questions", [{}] * len(several))]
+        for score, several in zip(scores, questions, strict=True)
+    ]
+
+
+def _ratio(said: Mapping[str, Any]) -> float | None:
+    p_yes, p_no = said.get("p_yes"), said.get("p_no")
+    if p_yes is None or p_no is None:
+        return p_yes
+    return p_yes / (p_yes + p_no) if p_yes + p_no > 0 else None
 
 
 def _finite(value: Any) -> float | None:

@@ -80,7 +80,7 @@ class T2iCompbench:
         self.official_quirks = official_quirks
         self._set = _parts.PromptSet([*_all_prompts(path, categories)], images_per_prompt)
         self._official = None if results is None else _results.compbench(results, images_per_prompt)
-        self._vqa, self._clip = _parts.Part("judges", vqa), _parts.Part("judges", clip)
+        self._vqa, self._clip = _parts.Part("judges", vqa, ask="questions"), _parts.Part("judges", clip)
         self._detector, self._depth = _parts.Part("detectors", detector, threshold=threshold), Depth(depth)
 
     def prompts(self) -> list[Prompt]:

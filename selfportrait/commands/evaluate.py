@@ -160,19 +160,18 @@ def measured_table(benchmark: str, result: Mapping[str, Any]) -> Table:
     """Lay out a published benchmark: a category a row, the overall number last if there is one, each with its judge."""
     found = summed(benchmark, result)
     title = f"{benchmark}: {found['metric']}" + (f", times {found['scale']:g}" if found["scale"] != 1 else "")
-    table = accuracy_layout(title, "value", "judged", "missing")
+    has_passes = any("4" in one["pass_at"] for _, one in _rows(found))
+    table = accuracy_layout(title, "value", *(["pass@4, %"] if has_passes else []), "judged", "missing")
     table.add_column("protocol")
     for name, one in _rows(found):
         label = f"{name}, {found['overall_is']}" if name == OVERALL else name
-        cells = (
-            value_cell(one, found["scale"]),
-            f"{one['n']} of {one['expected']}",
-            str(one["missing"]),
-            one["protocol"],
-        )
+        passed = [pass_cell({"pass_at_4": one["pass_at"].get("4")})] if has_passes else []
+        judged = f"{one['n']} of {one['expected']}"
+        cells = (value_cell(one, found["scale"]), *passed, judged, str(one["missing"]), one["protocol"])
         table.add_row(label, *cells, style="bold" if name == OVERALL else "")
     for name, value in found["extra"].items():
-        table.add_row(name, digits(value * found["scale"]), "", "", _protocol_of(found))
+        blank = [""] * (len(table.columns) - 3)
+        table.add_row(name, digits(value * found["scale"]), *blank, _protocol_of(found))
     return table
 
 

@@ -136,3 +136,26 @@ def test_compare_pairs_prompts() -> None:
 def test_compare_needs_the_same_prompts() -> None:
     with pytest.raises(ValueError, match="only the same prompts"):
         compare(rows("a", [T]), rows("a", [T], [F]))
+
+
+def scored(category, *prompts):
+    return [
+        {"prompt_id": f"{category}{number}", "category": category, "exact": None, "score": score}
+        for number, scores in enumerate(prompts)
+        for score in scores
+    ]
+
+
+def test_where_there_are_only_scores_their_mean_is_summed_up() -> None:
+    # a: (.2 + .4 + .9) / 3 with one missing; no pass@4, since nothing is right or wrong.
+    found = aggregate(scored("a", [0.2, 0.4], [0.9, None]))["a"]
+    assert found["accuracy"] == pytest.approx(0.5)
+    assert (found["low"], found["high"]) == pytest.approx((0.3, 0.9))
+    assert (found["n"], found["missing"], found["pass_at_4"]) == (3, 1, None)
+    assert aggregate(scored("a", [0.2, 0.4, 0.6, 0.8]))["a"]["pass_at_4"] is None
+    assert compare(scored("a", [0.2, 0.4]), scored("a", [0.9, 0.9]))["a"].difference == pytest.approx(0.6)
+
+
+def test_what_is_right_or_wrong_counts_as_that_whatever_its_score() -> None:
+    verdicts = [{**row, "score": 0.3} for row in rows("a", [T, F, F, F])]
+    assert aggregate(verdicts) == aggregate(rows("a", [T, F, F, F]))

@@ -12,6 +12,7 @@ from selfportrait.benchmarks.dpg_bench import DpgBench
 from selfportrait.benchmarks.dsg_1k import Dsg1k
 from selfportrait.benchmarks.tifa import Tifa
 from selfportrait.measures import summarise
+from selfportrait.types import Score
 
 CHAIN = [Asked(1, (0,), "entity - whole", "1"), Asked(2, (1,), "", "2"), Asked(3, (2,), "", "3")]
 HEADER = [
@@ -102,6 +103,28 @@ def test_a_question_without_an_answer_is_missing_and_not_no(tmp_path, monkeypatc
     built = DpgBench(path=path, vqa="vqa", official_quirks=False, images_per_prompt=1)
     rows = built.measure(built.prompts(), [[picture()]] * 2)
     assert [(row["score"], row["reason"]) for row in rows] == [(0.5, None), (None, "no answer to 'Is this a photo?'")]
+
+
+class Grades:
+    """A judge without `answer`, which judges a prompt's questions; what it could not answer has no probability."""
+
+    def __call__(self, prompts, images):
+        return [
+            Score(0.0, None, {"questions": [self.said(question.text) for question in prompt.questions]})
+            for prompt in prompts
+        ]
+
+    def said(self, text):
+        return {"p_yes": None, "p_no": None} if text == "Is this a photo?" else {"p_yes": 0.3, "p_no": 0.1}
+
+
+def test_a_judge_of_prompts_can_be_asked_too(tmp_path, monkeypatch) -> None:
+    use(monkeypatch, {"vlm": Grades()})
+    path = table(tmp_path / "dpg_bench.csv", *TWO_ITEMS)
+    built = DpgBench(path=path, vqa="vlm", official_quirks=False, images_per_prompt=1)
+    rows = built.measure(built.prompts(), [[picture()]] * 2)
+    assert [(row["score"], row["reason"]) for row in rows] == [(1, None), (None, "no answer to 'Is this a photo?'")]
+    assert rows[0]["details"]["questions"][0]["p_yes"] == 0.75
 
 
 def test_dpg_takes_the_texts_beside_its_questions(tmp_path, monkeypatch) -> None:

@@ -316,6 +316,12 @@ def test_only_the_asked_categories_need_judges(folder) -> None:
         T2iCompbench(path=folder, categories=("color",), vqa="self_vqa").ready()
     with pytest.raises(ValueError, match="Unknown setting thresh of grounding_dino: did you mean 'threshold'"):
         T2iCompbench(path=folder, categories=("spatial",), detector={"name": "grounding_dino", "thresh": 1}).ready()
+    wrong = {"name": "grounding_dino", "threshold": "high"}
+    with pytest.raises(ValueError, match="grounding_dino.threshold = 'high': input should be a valid number"):
+        T2iCompbench(path=folder, categories=("spatial",), detector=wrong).ready()
+    built = T2iCompbench(path=folder, categories=("spatial",), detector="grounding_dino", threshold=0.25)
+    built.ready()
+    assert built._detector.built.threshold == 0.25
 
 
 def test_pictures_are_seeded_from_42_and_named_by_a_running_number(folder) -> None:
