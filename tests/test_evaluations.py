@@ -246,6 +246,8 @@ def test_bad_input_is_one_sentence_before_weights_load(arguments, sentence, caps
 def test_settings_of_a_judge_stand_below_it(tmp_path) -> None:
     section = evaluate.sections(["geneval"], {"detector.path": "x", "benchmark.geneval.dense": True}, None)["geneval"]
     assert section.settings["detector"] == {"name": "mask2former", "path": "x"}
+    deep = evaluate.sections(["tifa"], {"vqa": "vlm", "vqa.vlm.url": "x", "vqa.vlm.name": "endpoint"}, None)["tifa"]
+    assert deep.settings["vqa"] == {"name": "vlm", "vlm": {"url": "x", "name": "endpoint"}}
     named = evaluate.sections(["geneval"], {"detector.path": "x", "detector": "owlv2"}, None)["geneval"]
     assert named.settings["detector"] == {"name": "owlv2", "path": "x"}
 

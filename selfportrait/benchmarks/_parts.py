@@ -76,6 +76,12 @@ class Part:
         for setting in self.settings:
             if setting not in known:
                 raise ValueError(f"Unknown setting {setting} of {self.name}: {components.nearest(setting, known)}")
+        needed = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+        lacking = [name for name in needed if name not in self.settings]
+        if lacking:
+            raise ValueError(
+                f"{self.name} needs {', '.join(lacking)}: say so, as in {{name: {self.name}, {lacking[0]}: ...}}"
+            )
         preset = {key: value for key, value in self.preset.items() if key in known and value is not None}
         hints = typing.get_type_hints(component.__init__ if inspect.isclass(component) else component, None, None, True)
         return component(
@@ -84,9 +90,9 @@ class Part:
 
     def _value(self, setting: str, hint: Any, value: Any) -> Any:
         """A setting as its hint has it; one whose hint is marked with a slot is a component itself."""
-        slot = next((mark.slot for mark in getattr(hint, "__metadata__", ()) if hasattr(mark, "slot")), None)
-        if slot is not None:
-            return Part(slot, value).built
+        mark = next((mark for mark in getattr(hint, "__metadata__", ()) if hasattr(mark, "slot")), None)
+        if mark is not None:
+            return Part(mark.slot, value if isinstance(value, str) else {"name": mark.default, **value}).built
         try:
             return pydantic.TypeAdapter(hint).validate_python(value)
         except pydantic.ValidationError as error:

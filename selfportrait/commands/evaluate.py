@@ -61,13 +61,21 @@ def _nested(name: str, flat: Mapping[str, Any]) -> dict[str, Any]:
     parameters = inspect.signature(components.find("benchmarks", name)).parameters
     nested: dict[str, Any] = {}
     for key, value in sorted(flat.items(), key=lambda item: item[0].count(".")):
-        part, _, setting = key.partition(".")
-        if not setting:
-            nested[part] = value
+        first, *further = key.split(".")
+        if not further:
+            nested[first] = value
             continue
-        default = nested.get(part, parameters[part].default if part in parameters else None)
-        nested[part] = {**({"name": default} if isinstance(default, str) else default or {}), setting: value}
+        default = parameters[first].default if first in parameters else {}
+        below = nested[first] = _section(nested.get(first, default))
+        for part in further[:-1]:
+            below[part] = below = _section(below.get(part, {}))
+        below[further[-1]] = value
     return nested
+
+
+def _section(value: Any) -> dict[str, Any]:
+    """A component by name as a section of settings, and a copy of what is one."""
+    return {"name": value} if isinstance(value, str) else dict(value or {})
 
 
 # Measuring
