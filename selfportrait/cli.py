@@ -214,7 +214,7 @@ def evaluate(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="A folder, a hub id, an embedded name such as micro-sd3, or the folder of a run; none with --images.",
         ),
     ] = None,

@@ -135,6 +135,8 @@ def measure(
 
 def _score(prompt: Prompt, p_yes: Sequence[float | None], rule: Any) -> Score:
     questions = asked_of(prompt)
+    if not questions:
+        return Score(None, "the published scorer has no question left for this prompt")
     if None in p_yes:
         return Score(None, f"no answer to {questions[list(p_yes).index(None)].text!r}")
     answers = {one.id: p > YES for one, p in zip(questions, p_yes, strict=True) if p is not None}

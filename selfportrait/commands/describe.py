@@ -77,7 +77,7 @@ def words(hint: Any) -> str:
     if origin is Annotated:
         return ", ".join([words(arguments[0]), *_limits(arguments[1:])])
     if origin in (Union, types.UnionType):
-        options = [words(argument) for argument in arguments]
+        options = ["a section {name: ..., ...}" if a == dict[str, Any] else words(a) for a in arguments]
         return (", or " if any("," in option for option in options) else " or ").join(options)
     if origin is Literal:
         return " or ".join(map(str, arguments))

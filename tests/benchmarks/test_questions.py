@@ -100,6 +100,13 @@ def test_dpg_with_its_mistakes(tmp_path, monkeypatch) -> None:
     assert found["categories"]["relation"]["n"] == 1  # of the fourth picture alone
 
 
+def test_a_prompt_that_loses_its_only_question_is_missing(tmp_path, monkeypatch) -> None:
+    use(monkeypatch, {"vqa": Says(ANSWERS)})
+    built = DpgBench(path=table(tmp_path / "dpg_bench.csv", TWO_ITEMS[0]), vqa="vqa", images_per_prompt=1)
+    (row,) = built.measure(built.prompts(), [[picture()]])
+    assert (row["score"], row["reason"]) == (None, "the published scorer has no question left for this prompt")
+
+
 def test_a_question_without_an_answer_is_missing_and_not_no(tmp_path, monkeypatch) -> None:
     use(monkeypatch, {"vqa": Says({**ANSWERS, "Is this a photo?": None})})
     path = table(tmp_path / "dpg_bench.csv", *TWO_ITEMS)
