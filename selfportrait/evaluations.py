@@ -83,6 +83,7 @@ def summed(benchmark: str, result: Mapping[str, Any]) -> measures.Measured:
         overall_is="mean of categories",
         categories=own,
         overall=overall,
+        protocol="own",
         extra={},
     )
 

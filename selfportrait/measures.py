@@ -71,13 +71,17 @@ class Measure(TypedDict):
 
 
 class Measured(TypedDict):
-    """What came of a benchmark; overall is None where the benchmark publishes none."""
+    """What came of a benchmark; overall is None where the benchmark publishes none.
+
+    `protocol` names all who judged, for the `extra` numbers, which may be of several categories.
+    """
 
     metric: str
     scale: float
     overall_is: str | None
     categories: dict[str, Measure]
     overall: Measure | None
+    protocol: str
     extra: dict[str, float]
 
 
@@ -188,6 +192,7 @@ def summarise(
         overall_is=metric.overall,
         categories=categories,
         overall=overall,
+        protocol=_together(categories, protocol),
         extra=benchmark.extras(rows),
     )
 

@@ -208,6 +208,7 @@ def test_the_page_shows_who_judged_and_escapes_everything(model, eyes, geneval, 
     assert "<script>" not in page
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;" in page
     assert "approx:eyes" in page
+    assert "prompts with a right picture</dt><dd>0.3333 <code>approx:eyes</code>" in page
     assert "does not compare with published ones" in page
     assert page.count("data:image/png") == 4 * 4  # the first four prompts with four pictures
     assert "expected 1 cow, found 0" in page

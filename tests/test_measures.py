@@ -83,7 +83,7 @@ def test_where_nothing_was_judged_there_is_no_number_and_no_overall() -> None:
 def test_a_benchmark_may_have_no_overall_number() -> None:
     found = summarise(Open, rows("a", [0.5]), judge)
     assert found["overall"] is None
-    assert found["extra"] == {"further": 1.0}
+    assert (found["extra"], found["protocol"]) == ({"further": 1.0}, "approx:a")
 
 
 def test_the_interval_is_over_prompts_and_not_pictures() -> None:

@@ -179,7 +179,7 @@ def measured_table(benchmark: str, result: Mapping[str, Any]) -> Table:
         table.add_row(label, *cells, style="bold" if name == OVERALL else "")
     for name, value in found["extra"].items():
         blank = [""] * (len(table.columns) - 3)
-        table.add_row(name, digits(value * found["scale"]), *blank, _protocol_of(found))
+        table.add_row(name, digits(value * found["scale"]), *blank, found["protocol"])
     return table
 
 
@@ -187,11 +187,6 @@ def _rows(found: measures.Measured) -> Iterator[tuple[str, measures.Measure]]:
     yield from found["categories"].items()
     if found["overall"] is not None:
         yield OVERALL, found["overall"]
-
-
-def _protocol_of(found: measures.Measured) -> str:
-    """Whose numbers the further ones are: everybody's whose categories they are made of."""
-    return " ".join(dict.fromkeys(one["protocol"] for _, one in _rows(found)))
 
 
 def value_cell(one: Mapping[str, Any], scale: float) -> str:

@@ -69,6 +69,7 @@ class Measured:
     is_approximate: bool
     lines: list[Line]
     further: list[tuple[str, str]]
+    protocol: str
     categories: dict[str, list[PromptSeen]]
     settings: str
 
@@ -104,6 +105,7 @@ def _measured(one: Evaluation) -> Measured:
         metric=found["metric"] + ("" if scale == 1 else f", times {scale:g}"),
         is_approximate=any(line.protocol.startswith("approx") for line in lines),
         lines=lines,
+        protocol=found["protocol"],
         further=[(name, _digits(value * scale)) for name, value in found["extra"].items()],
         categories=_pictures(one),
         settings=yaml.safe_dump(dict(one.settings), sort_keys=False, allow_unicode=True, width=100),
