@@ -43,7 +43,7 @@ class Paints:
             if self.stop_after is not None and self.drawn >= self.stop_after:
                 raise KeyboardInterrupt
             self.drawn += 1
-            pictures.append(Image.new("RGB", (8, 8), (len(text) % 256, seed, 7)))
+            pictures.append(Image.new("RGB", (8, 8), (len(text) % 256, seed % 256, 7)))
         return SimpleNamespace(images=pictures)
 
 
@@ -259,3 +259,16 @@ def test_evaluations_and_runs_do_not_mix(model, eyes, geneval, tmp_path, capsys)
     code, _, err = run(capsys, "compare", tmp_path / "a", "dpo-micro")
     assert code == 2
     assert "dpo-micro is no evaluation, as the others are" in err
+
+
+def test_evaluations_with_the_micro_benchmark_are_compared_too(model, tmp_path, capsys) -> None:
+    own = ["--set", "prompts_per_category=2", "--set", 'categories=["color"]', "--set", "images_per_prompt=2"]
+    for name in ("a", "b"):
+        assert run(capsys, "evaluate", "m", *own, "--run", tmp_path / name)[0] == 0
+    assert model.drawn == 8
+    code, out, err = run(capsys, "compare", tmp_path / "a", tmp_path / "b", "--json")
+    assert code == 0, err
+    (one,) = json.loads(out)
+    assert one["change"]["overall"]["difference"] == 0
+    assert one["change"]["color"]["win_rate"] == 0.5
+    assert "exactly right" in (tmp_path / "a/report.html").read_text(encoding="utf-8")
