@@ -16,7 +16,17 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["MAX_PIXELS", "enlarge", "from_bytes", "from_tensor", "grid", "overlay", "to_png", "to_tensor"]
+__all__ = [
+    "MAX_PIXELS",
+    "enlarge",
+    "from_bytes",
+    "from_tensor",
+    "grid",
+    "overlay",
+    "to_png",
+    "to_rgb",
+    "to_tensor",
+]
 
 MAX_PIXELS = 64 * 2**20
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)  # what PIL's decoders raise
@@ -47,6 +57,19 @@ def from_bytes(data: bytes) -> Image.Image:
             raise
         except _BROKEN as error:
             raise ValueError(f"The picture ({len(data)} bytes) cannot be decoded: {error}") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The RGB pixels of a PIL picture of any mode, decoded now; raises ValueError for a broken or an enormous one.
+
+    Alpha is dropped, not laid on white: a transparent pixel counts with the colour stored below it.
+    """
+    _check_size(image.width, image.height)
+    try:
+        image.load()
+        return image if image.mode == "RGB" else _rgb(image)
+    except _BROKEN as error:
+        raise ValueError(f"The picture cannot be decoded: {error}") from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:
