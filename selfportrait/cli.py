@@ -175,6 +175,7 @@ def sample(
         "judge --judge micro_count pictures",
         'judge --judge ocr --set score=edit --prompt "the word \\"cat\\"" one.png two.png',
         "judge --judge micro_questions pictures --json",
+        "judge --judge pick_score --set batch_size=64 pictures",
     )
 )
 def judge(
@@ -184,16 +185,27 @@ def judge(
     name: Annotated[str, typer.Option("--judge", metavar="NAME", help="A name from `selfportrait components judges`.")],
     prompt: Annotated[str | None, typer.Option(help="The prompt of every picture, instead of metadata.jsonl.")] = None,
     settings: Settings = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where scores are kept; by default ~/.cache/selfportrait/scores."),
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Judge every picture again and keep nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score pictures with a judge; a picture that it cannot judge is missing, with the reason."""
+    """Score pictures with a judge; a picture that it cannot judge is missing, with the reason.
+
+    A score is kept, and not asked for again as long as picture, prompt, settings and weights are the same.
+    """
     console.silence_libraries()
     section = config.bind_section("judge", {"name": name, **pairs.parse(settings or [])})
     if section.takes_policy:
         raise ValueError(f"The judge {name} is the model itself, and here is none: name it in a config instead")
     from selfportrait.commands import judge as command
+    from selfportrait.score_cache import ScoreCache
 
-    verdicts = command.judge(section.build(), pictures, prompt)
+    folder = None if no_cache else cache or ScoreCache.default_folder()
+    with console.resumable():
+        verdicts = command.judge(section, pictures, prompt, folder)
     if as_json:
         console.echo(command.as_json(verdicts))
     else:
@@ -315,6 +327,21 @@ def compare(
         console.echo(json.dumps(command.as_json(found), indent=2))
     else:
         console.show(command.table(found))
+
+
+@app.command(epilog=example("scores runs/demo/round-0/scores", "scores runs/demo/round-0/scores --json"))
+def scores(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A folder of part-*.parquet, such as a run's scores.")],
+    as_json: AsJson = False,
+) -> None:
+    """Sum up a table of scores by judge: how many, how many missing, mean, spread and range."""
+    from selfportrait.commands import scores as command
+
+    totals = command.summarise(table)
+    if as_json:
+        console.echo(json.dumps({judge: one._asdict() for judge, one in totals.items()}, indent=2))
+    else:
+        console.show(command.table(totals))
 
 
 @app.command(epilog=example("report runs/demo"))

@@ -4,6 +4,7 @@ Tests that need a GPU or a network run only when the command line asks for them 
 """
 
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep the hub out of tests that did not ask for it; read before any test imports it."""
     if "network" not in _expression(config):
         os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["SELFPORTRAIT_SCORES"] = tempfile.mkdtemp(prefix="selfportrait-scores-")  # none of the user's own
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
