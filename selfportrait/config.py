@@ -45,6 +45,7 @@ SECTIONS = {
 _CONFIGS = Path(__file__).parent / "configs"
 _SEED = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 _WEIGHT = Annotated[float, pydantic.Field(gt=0)]
+_FINITE = Annotated[float, pydantic.Field(allow_inf_nan=False)]
 _PACKAGES = ("torch", "diffusers", "transformers", "peft")
 
 
@@ -266,8 +267,8 @@ def _bind_settings(
         if setting not in given and parameter.default is inspect.Parameter.empty:
             raise ValueError(f"{key}.{setting} is missing: {owner} needs it")
         hint = hints[setting]
-        if _holds_terms(hint):
-            values[setting], resolved[setting] = _bind_terms(f"{key}.{setting}", given[setting])
+        if _held(hint) in _BINDERS and setting in given:
+            values[setting], resolved[setting] = _BINDERS[_held(hint)](f"{key}.{setting}", given[setting])
             continue
         values[setting] = check(f"{key}.{setting}", hint, given[setting]) if setting in given else parameter.default
         resolved[setting] = _adapter(hint).dump_python(values[setting], mode="json")
@@ -281,9 +282,9 @@ def _check_known(key: str, owner: str, given: Mapping[str, Any], known: Collecti
             raise ValueError(f"Unknown setting {key}.{setting} of {owner}: {end}")
 
 
-def _holds_terms(hint: Any) -> bool:
-    """A setting of type dict[str, Term] takes losses by name, each with its settings and a weight."""
-    return typing.get_origin(hint) is dict and typing.get_args(hint)[1].__name__ == "Term"
+def _held(hint: Any) -> str | None:
+    """What a setting of type dict[str, X] takes by name, each with settings and a weight, such as a Term or a Part."""
+    return typing.get_args(hint)[1].__name__ if typing.get_origin(hint) is dict else None
 
 
 def _bind_terms(key: str, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -303,6 +304,31 @@ def _bind_terms(key: str, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bound, shown = _bind_settings(term, name, component, own)
         values[name] = Term(functools.partial(component, **bound), weight)
         resolved[name] = {"weight": weight, **shown}
+    return values, resolved
+
+
+def _bind_parts(key: str, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    from selfportrait.judges._parts import Part  # here, so that listing configs does not wait for torch
+
+    if not isinstance(given, dict) or not given:
+        raise ValueError(f"{key} = {given!r}: should be judges by name, such as {key}.clip_score.weight=2")
+    values, resolved = {}, {}
+    for label, settings in given.items():
+        part = f"{key}.{label}"
+        if settings is not None and not isinstance(settings, dict):
+            raise ValueError(f"{part} = {settings!r}: should be a section of settings, such as {part}.weight=2")
+        own = dict(settings or {})
+        name = check(f"{part}.name", str, own.pop("name", label))
+        scale = {key: check(f"{part}.{key}", hint, own.pop(key)) for key, hint in _SCALES.items() if key in own}
+        if ("mean" in scale) != ("std" in scale):
+            raise ValueError(f"{part}: z-scores need both mean and std; leave both out for raw scores")
+        component = components.find("judges", name)
+        if _run_time_parameters(component):
+            raise ValueError(f"{part}: the judge {name} waits for the model in training and cannot be a part")
+        _check_known(part, part, own, ["name", *_SCALES, *_settings(component)])
+        bound, shown = _bind_settings(part, name, component, own)
+        values[label] = Part(component(**bound), **scale)
+        resolved[label] = {"name": name, **{key: getattr(values[label], key) for key in _SCALES}, **shown}
     return values, resolved
 
 
@@ -326,6 +352,13 @@ def check(key: str, hint: Any, value: Any) -> Any:
     except pydantic.ValidationError as error:
         problems = " or ".join(dict.fromkeys(_sentence(detail) for detail in error.errors()))
         raise ValueError(f"{key} = {json.dumps(value, ensure_ascii=False)}: should be {problems}") from error
+
+
+_SCALES: dict[str, Any] = {"weight": _FINITE, "mean": _FINITE, "std": _WEIGHT}
+_BINDERS: dict[str | None, Callable[[str, Any], tuple[dict[str, Any], dict[str, Any]]]] = {
+    "Term": _bind_terms,
+    "Part": _bind_parts,
+}
 
 
 def _adapter(hint: Any) -> pydantic.TypeAdapter[Any]:

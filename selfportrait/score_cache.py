@@ -115,13 +115,13 @@ def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     `settings` are a config section as it was resolved. A folder or file is told by names, sizes and times, a model of
     the hub by the commit that is in its cache; one that is not there yet has none, and gets one when it is loaded.
     """
-    module = importlib.import_module(f"selfportrait.judges.{settings['name']}")
     kept = _kept(settings)
+    modules = {name: importlib.import_module(f"selfportrait.judges.{name}") for name in sorted(_judges(settings))}
     files = {text: mark for text in sorted(_texts(kept)) if (mark := _mark(text))}
     return {
         "judge": kept,
         "files": files,
-        "code": file_hash(Path(str(module.__file__))),
+        "code": {name: file_hash(Path(str(module.__file__))) for name, module in modules.items()},
         "version": __version__,
     }
 
@@ -130,6 +130,13 @@ def _kept(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _kept(one) for key, one in value.items() if key not in _NOT_THE_SCORE}
     return value
+
+
+def _judges(settings: Mapping[str, Any]) -> set[str]:
+    """The judge of a section, and those in it."""
+    inner = [one for one in settings.values() if isinstance(one, Mapping)]
+    own = {settings["name"]} if isinstance(settings.get("name"), str) else set()
+    return own.union(*map(_judges, inner))
 
 
 def _texts(value: Any) -> set[str]:

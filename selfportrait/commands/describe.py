@@ -82,7 +82,8 @@ def words(hint: Any) -> str:
     if origin is Literal:
         return " or ".join(map(str, arguments))
     if origin is dict:
-        return "losses by name, each with its settings and a weight"
+        kind = "losses" if arguments[1].__name__ == "Term" else "judges"
+        return f"{kind} by name, each with its settings and a weight"
     if origin in (tuple, list):
         return f"list of {', '.join('any number' if argument is ... else words(argument) for argument in arguments)}"
     return _NAMES.get(hint, getattr(hint, "__name__", str(hint)).lower())

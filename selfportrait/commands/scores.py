@@ -3,8 +3,9 @@
 Read this to see what is held in memory: one batch of rows, and a few numbers a judge.
 """
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,9 @@ from selfportrait import store
 
 __all__ = ["Totals", "summarise", "table"]
 
-ROWS_AT_ONCE = 65_536
+ROWS_AT_ONCE = 16_384
+_COLUMNS = ["judge", "value", "details"]
+SEVERAL = "Weighted"  # the judge whose details hold other judges' scores
 
 
 class Totals(NamedTuple):
@@ -66,23 +69,41 @@ def summarise(folder: Path) -> dict[str, Totals]:
     totals: dict[str, Totals] = {}
     for path in paths:
         for batch in _batches(path):
-            values = batch.column("value").to_numpy(zero_copy_only=False).astype(np.float64)  # missing is NaN
-            judges = batch.column("judge").dictionary_encode()
-            numbers = judges.indices.to_numpy()
-            for number, name in enumerate(judges.dictionary.to_pylist()):
-                own = values[numbers == number]
-                known = own[np.isfinite(own)]
-                totals[name] = totals.get(name, Totals()).and_these(known, len(own) - len(known))
+            for name, values in _by_judge(batch):
+                known = values[np.isfinite(values)]
+                totals[name] = totals.get(name, Totals()).and_these(known, len(values) - len(known))
     return totals
+
+
+def _by_judge(batch: pa.RecordBatch) -> Iterator[tuple[str, np.ndarray]]:
+    """The scores of each judge of a batch, and of those inside it; a missing one is NaN."""
+    values = batch.column("value").to_numpy(zero_copy_only=False).astype(np.float64)
+    judges = batch.column("judge").dictionary_encode()
+    numbers = judges.indices.to_numpy()
+    for number, name in enumerate(judges.dictionary.to_pylist()):
+        yield name, values[numbers == number]
+        if name == SEVERAL:
+            yield from _inside(batch.column("details").take(np.flatnonzero(numbers == number)).to_pylist())
+
+
+def _inside(details: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """The scores of the parts of a weighted judge, and of those that only watch."""
+    found: dict[str, list[float]] = {}
+    for one in map(json.loads, details):
+        for kind in ("parts", "watch"):
+            for name, said in one.get(kind, {}).items():
+                value = math.nan if said["score"] is None else said["score"]
+                found.setdefault(f"{SEVERAL}, {kind}: {name}", []).append(value)
+    yield from ((name, np.array(values)) for name, values in found.items())
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     with path.open("rb") as file:
         try:
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
-            if not {"judge", "value"} <= set(parquet.schema_arrow.names):
-                raise ValueError(f"{path} is no table of scores: it has no columns judge and value")
-            yield from parquet.iter_batches(ROWS_AT_ONCE, columns=["judge", "value"])
+            if not set(_COLUMNS) <= set(parquet.schema_arrow.names):
+                raise ValueError(f"{path} is no table of scores: it has no columns {', '.join(_COLUMNS)}")
+            yield from parquet.iter_batches(ROWS_AT_ONCE, columns=_COLUMNS)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(
                 f"{path} is corrupt ({' '.join(str(error).split())}): delete it, and judge again"

@@ -44,6 +44,23 @@ def test_batches_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (found.low, found.high) == (values.min(), values.max())
 
 
+def test_judges_inside_a_weighted_one_have_totals_of_their_own(tmp_path: Path) -> None:
+    details = [
+        {"parts": {"a": {"score": 1.0}}, "watch": {"b": {"score": 5.0}}},
+        {"parts": {"a": {"score": 3.0}}, "watch": {"b": {"score": None}}},
+    ]
+    rows = [
+        {"candidate_id": "x", "judge": "Weighted", "value": 2.0, "reason": None, "details": json.dumps(one)}
+        for one in details
+    ]
+    store.write_table(tmp_path, 0, rows, store.SCORES)
+    assert summarise(tmp_path) == {
+        "Weighted": Totals(2, 0, 2.0, 0.0, 2.0, 2.0),
+        "Weighted, parts: a": Totals(2, 0, 2.0, 1.0, 1.0, 3.0),
+        "Weighted, watch: b": Totals(2, 1, 5.0, 0.0, 5.0, 5.0),
+    }
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "scores", 0, "clip", [0.25, None])
     assert main(["scores", str(tmp_path / "scores"), "--json"]) == 0
@@ -64,7 +81,7 @@ def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     row = {name: None for name in store.PREFERENCES.names}
     store.write_table(tmp_path, 0, [row], store.PREFERENCES)
     assert main(["scores", str(tmp_path)]) == 2
-    assert "no columns judge and value" in capsys.readouterr().err
+    assert "no columns judge, value, details" in capsys.readouterr().err
 
 
 def test_a_missing_score_is_no_zero() -> None:
