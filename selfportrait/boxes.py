@@ -8,7 +8,19 @@ from typing import NamedTuple
 
 from selfportrait.types import Box
 
-__all__ = ["Box", "Geometry", "Size", "area", "overlap", "place", "problem", "square_around", "touched"]
+__all__ = [
+    "Box",
+    "Geometry",
+    "Size",
+    "area",
+    "containment",
+    "iou",
+    "overlap",
+    "place",
+    "problem",
+    "square_around",
+    "touched",
+]
 
 Size = tuple[int, int]
 
@@ -50,6 +62,18 @@ def area(box: Box) -> int:
 def overlap(first: Box, second: Box) -> Box:
     """What two boxes share; empty or inverted where they do not meet."""
     return max(first[0], second[0]), max(first[1], second[1]), min(first[2], second[2]), min(first[3], second[3])
+
+
+def iou(first: Box, second: Box) -> float:
+    """Intersection over union: 1 for equal boxes, 0 for those that do not meet."""
+    shared = area(overlap(first, second))
+    return shared / (area(first) + area(second) - shared) if shared else 0.0
+
+
+def containment(first: Box, second: Box) -> float:
+    """How much of the smaller box lies in the other: 1 where it is inside."""
+    shared = area(overlap(first, second))
+    return shared / min(area(first), area(second)) if shared else 0.0
 
 
 def place(box: Box, geometry: Geometry) -> Box | None:

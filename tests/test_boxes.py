@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from selfportrait.boxes import Geometry, area, overlap, place, problem, square_around, touched
+from selfportrait.boxes import Geometry, area, containment, iou, overlap, place, problem, square_around, touched
 
 WHOLE = Geometry.resizing((100, 50), (100, 50))
 
@@ -76,3 +76,14 @@ def test_a_patch_is_centred_square_and_inside() -> None:
     assert square_around((0, 0, 10, 10), (100, 50), 2.0) == (0, 0, 20, 20)  # moved in
     assert square_around((90, 40, 100, 50), (100, 50), 2.0) == (80, 30, 100, 50)
     assert square_around((0, 0, 100, 10), (100, 50), 1.5) == (0, 0, 100, 50)  # no larger than the picture
+
+
+def test_intersection_over_union_and_containment_by_hand() -> None:
+    # two squares of 16 that share 2x4 = 8: 8 / 24; a square of 4 inside one of 16: 4 / 16, wholly contained
+    assert iou((0, 0, 4, 4), (2, 0, 6, 4)) == pytest.approx(1 / 3)
+    assert containment((0, 0, 4, 4), (2, 0, 6, 4)) == pytest.approx(1 / 2)
+    assert iou((0, 0, 4, 4), (1, 1, 3, 3)) == pytest.approx(1 / 4)
+    assert containment((1, 1, 3, 3), (0, 0, 4, 4)) == containment((0, 0, 4, 4), (1, 1, 3, 3)) == 1
+    assert iou((0, 0, 4, 4), (0, 0, 4, 4)) == 1
+    for apart in ((4, 0, 8, 4), (9, 9, 12, 12)):
+        assert iou((0, 0, 4, 4), apart) == containment((0, 0, 4, 4), apart) == 0

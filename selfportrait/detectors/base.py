@@ -11,11 +11,16 @@ __all__ = ["Detector"]
 
 
 class Detector(Protocol):
-    """Finds named things in pictures."""
+    """Finds named things in pictures.
+
+    One with a closed vocabulary refuses a name outside it by a ValueError, and may have a method `knows(name)` that
+    says so before.
+    """
 
     def __call__(self, pictures: Sequence[Image.Image], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
-        """Look for the names of each picture in it: one list a picture, of each name the most confident box or none.
+        """Look for the names of each picture in it: one list a picture, all that was found, in the order of the names.
 
-        A detection has the name that was looked for, and a box that fits the picture.
+        The detections of a name stand together, the most confident first. Each has the name that was looked for, not
+        the network's label, and a box that fits the picture; a detector that segments gives a mask as well.
         """
         ...

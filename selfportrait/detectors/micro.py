@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from selfportrait.boxes import Geometry, place
+from selfportrait.boxes import Box, Geometry, place
 from selfportrait.micro.detect import detect
 from selfportrait.micro.instances import covers, kind_of
 from selfportrait.micro.world import SIDE
@@ -21,19 +21,23 @@ class Micro:
     """
 
     def __call__(self, pictures: Sequence[Image.Image], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
-        """Of each name the shape of the highest confidence, the first among equals."""
+        """All shapes of each name, the most confident first."""
         return [_find(picture, several) for picture, several in zip(pictures, names, strict=True)]
 
 
 def _find(picture: Image.Image, names: Sequence[str]) -> list[Detection]:
     geometry = Geometry.resizing((SIDE, SIDE), picture.size)
-    detections, found = detect(picture), []
-    for name in names:
-        kind = kind_of(name)
-        fitting = [] if kind is None else [detection for detection in detections if covers(kind, detection)]
-        if fitting:
-            best = max(fitting, key=lambda detection: detection.score)
-            box = place(best.box, geometry)
-            assert box is not None, "nothing was cropped away"
-            found.append(replace(best, name=name, box=box, mask=None))
-    return found
+    detections = sorted(detect(picture), key=lambda detection: -detection.score)
+    return [
+        replace(one, name=name, box=_placed(one, geometry), mask=None)
+        for name in dict.fromkeys(names)
+        if (kind := kind_of(name)) is not None
+        for one in detections
+        if covers(kind, one)
+    ]
+
+
+def _placed(one: Detection, geometry: Geometry) -> Box:
+    box = place(one.box, geometry)
+    assert box is not None, "nothing was cropped away"
+    return box

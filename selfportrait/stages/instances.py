@@ -174,6 +174,7 @@ def _check_boxes(row: Row, seen: PicturePair, chosen: Sequence[Detection], rejec
 
 
 def _located(name: str, chosen: Sequence[Detection], rejected: Sequence[Detection]) -> Row:
+    """The instance of that name, in each picture the detection of it that the detector is surest of."""
     instance: Row = dict.fromkeys(field.name for field in store.INSTANCES.field("instances").type.value_type)
     best = [
         max((one for one in several if one.name == name), key=lambda one: one.score, default=None)

@@ -169,6 +169,14 @@ def test_every_instance_and_every_reason_is_in_the_table_and_counted(tmp_path: P
     assert json.loads((tmp_path / "instances.json").read_text()) == found
 
 
+def test_of_several_boxes_of_a_name_the_most_confident_counts(tmp_path: Path) -> None:
+    boxes = [(0.4, (0, 0, 4, 4)), (0.9, BOXES["cat"]), (0.6, (5, 5, 8, 8))]
+    detector = lambda pictures, _: [[Detection("cat", score, box) for score, box in boxes] for _ in pictures]  # noqa: E731
+    pair = Pair("p", "cat", Picture(["cat"]), Picture(["cat"], is_better=True))
+    find_instances(finders(detector=detector), [pair], tmp_path / "instances", seed=0)
+    assert instances_of(tmp_path / "instances")["p"] == (Instance("cat", BOXES["cat"], BOXES["cat"], True, 0.9, 0.9),)
+
+
 def test_instances_come_back_as_records(tmp_path: Path) -> None:
     find_instances(finders(), PAIRS, tmp_path / "instances", seed=0, max_missing=0.5)
     found = instances_of(tmp_path / "instances")
