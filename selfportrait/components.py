@@ -9,9 +9,9 @@ import importlib
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["SLOTS", "find", "names", "nearest", "summary"]
+__all__ = ["SLOTS", "Part", "find", "names", "nearest", "part", "summary"]
 
 SLOTS = (
     "models",
@@ -32,6 +32,26 @@ SLOTS = (
     "recipes",
     "benchmarks",
 )
+
+
+class Part(NamedTuple):
+    """Marks a setting that is a component of another slot: `detector: Annotated[..., Part("detectors", "rt_detr")]`.
+
+    A config gives its name, or a section with its name and settings; whoever builds it without a config gives it built,
+    or None for the default with its own defaults.
+    """
+
+    slot: str
+    default: str
+
+    def build(self) -> Any:
+        """The default, with its defaults."""
+        return find(self.slot, self.default)()
+
+
+def part(hint: Any) -> Part | None:
+    """The mark of a setting's type hint; None for a setting that is a plain value."""
+    return next((mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Part)), None)
 
 
 def names(slot: str) -> list[str]:

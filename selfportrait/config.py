@@ -259,20 +259,50 @@ def _bind_settings(
     key: str, name: str | None, component: Callable[..., Any], given: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     parameters = _settings(component)
+    hints = typing.get_type_hints(_signature_owner(component), include_extras=True)
+    parts = {setting: found for setting in parameters if (found := components.part(hints[setting])) is not None}
+    given = _nested(given, parts)
     owner = key if name is None or key.endswith(f".{name}") else f"{key} {name}"
     _check_known(key, owner, given, parameters)
     values, resolved = {}, {}
-    hints = typing.get_type_hints(_signature_owner(component), include_extras=True)
     for setting, parameter in parameters.items():
         if setting not in given and parameter.default is inspect.Parameter.empty:
             raise ValueError(f"{key}.{setting} is missing: {owner} needs it")
         hint = hints[setting]
+        if setting in parts:
+            values[setting], resolved[setting] = _bind_part(f"{key}.{setting}", parts[setting], given.get(setting))
+            continue
         if _held(hint) in _BINDERS and setting in given:
             values[setting], resolved[setting] = _BINDERS[_held(hint)](f"{key}.{setting}", given[setting])
             continue
         values[setting] = check(f"{key}.{setting}", hint, given[setting]) if setting in given else parameter.default
         resolved[setting] = _adapter(hint).dump_python(values[setting], mode="json")
     return values, resolved
+
+
+def _nested(given: Mapping[str, Any], parts: Collection[str]) -> dict[str, Any]:
+    """Put `detector.path`, as a command line gives it, into the section that the setting `detector` is."""
+    flat = {key: value for key, value in given.items() if key.partition(".")[0] not in parts}
+    inside = [(*key.partition(".")[::2], value) for key, value in given.items() if key not in flat]
+    for setting, rest, value in sorted(inside, key=lambda one: bool(one[1])):
+        if not rest:
+            flat[setting] = {"name": value} if isinstance(value, str) else value
+        elif isinstance(section := flat.get(setting) or {}, dict):
+            flat[setting] = {**section, rest: value}
+    return flat
+
+
+def _bind_part(key: str, part: components.Part, given: Any) -> tuple[Any, dict[str, Any]]:
+    """Build a component that another one takes as a setting, from its section; it loads no weights yet."""
+    if not isinstance(given, dict | None):
+        raise ValueError(f"{key} = {given!r}: should be a section of settings, such as {key}.name={part.default}")
+    own = dict(given or {})
+    name = own.pop("name", part.default)
+    if not isinstance(name, str):
+        raise ValueError(f"{key}.name = {name!r}: should be text, one of {', '.join(components.names(part.slot))}")
+    component = components.find(part.slot, name)
+    values, resolved = _bind_settings(key, name, component, own)
+    return component(**values), {"name": name, **resolved}
 
 
 def _check_known(key: str, owner: str, given: Mapping[str, Any], known: Collection[str]) -> None:

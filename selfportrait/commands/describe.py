@@ -11,6 +11,8 @@ import typing
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple, Union
 
+from selfportrait import components
+
 __all__ = ["Header", "Setting", "docstring", "header", "settings", "words"]
 
 _NAMES = {int: "integer", float: "number", bool: "true or false", str: "text", type(None): "null"}
@@ -65,7 +67,7 @@ def settings(component: Callable[..., Any]) -> list[Setting]:
     parameters = inspect.signature(component).parameters.values()
     hints = typing.get_type_hints(component.__init__ if inspect.isclass(component) else component, include_extras=True)
     return [
-        Setting(parameter.name, words(hints[parameter.name]), _default(parameter))
+        Setting(parameter.name, words(hints[parameter.name]), _default(parameter, hints[parameter.name]))
         for parameter in parameters
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     ]
@@ -74,6 +76,8 @@ def settings(component: Callable[..., Any]) -> list[Setting]:
 def words(hint: Any) -> str:
     """Say a type hint: `Annotated[int, Field(ge=2)] | None` is "integer, at least 2, or null"."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if part := components.part(hint):
+        return f"one of {', '.join(components.names(part.slot))}, or a section with its name and settings"
     if origin is Annotated:
         return ", ".join([words(arguments[0]), *_limits(arguments[1:])])
     if origin in (Union, types.UnionType):
@@ -97,7 +101,9 @@ def _limits(metadata: tuple[Any, ...]) -> list[str]:
     ]
 
 
-def _default(parameter: inspect.Parameter) -> str | None:
+def _default(parameter: inspect.Parameter, hint: Any) -> str | None:
+    if part := components.part(hint):
+        return json.dumps(part.default)
     if parameter.default is inspect.Parameter.empty:
         return None
     return json.dumps(parameter.default, default=str, ensure_ascii=False)

@@ -13,8 +13,8 @@ __all__ = ["Detector"]
 class Detector(Protocol):
     """Finds named things in pictures.
 
-    One with a closed vocabulary refuses a name outside it by a ValueError, and may have a method `knows(name)` that
-    says so before.
+    One with a closed vocabulary refuses a name outside it by a ValueError; its method `label(name)` says before which
+    of its classes a name stands for, and None for no class. Names of one class find the same things.
     """
 
     def __call__(self, pictures: Sequence[Image.Image], names: Sequence[Sequence[str]]) -> list[list[Detection]]:

@@ -46,9 +46,9 @@ class Mask2Former:
         """All instances of each name; raises ValueError for a name that is none of COCO's 80 classes."""
         return look(self._see, type(self).__name__, pictures, names, self.batch_size)
 
-    def knows(self, name: str) -> bool:
-        """Whether a name stands for one of COCO's classes."""
-        return label_of(name) is not None
+    def label(self, name: str) -> str | None:
+        """The class of COCO that a name stands for; None where it stands for none."""
+        return label_of(name)
 
     def _see(self, canvases: Sequence[Canvas]) -> list[list[Seen]]:
         """Pictures of one size at a time: the masks of a padded batch would be those of pictures with their padding."""

@@ -24,6 +24,10 @@ class Micro:
         """All shapes of each name, the most confident first."""
         return [_find(picture, several) for picture, several in zip(pictures, names, strict=True)]
 
+    def label(self, name: str) -> str | None:
+        """The name itself, or None for one that is outside the micro world."""
+        return None if kind_of(name) is None else name
+
 
 def _find(picture: Image.Image, names: Sequence[str]) -> list[Detection]:
     geometry = Geometry.resizing((SIDE, SIDE), picture.size)

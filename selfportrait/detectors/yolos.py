@@ -40,6 +40,6 @@ class Yolos:
         """All boxes of each name; raises ValueError for a name that is none of COCO's 80 classes."""
         return look(self._network.see, type(self).__name__, pictures, names, self.batch_size)
 
-    def knows(self, name: str) -> bool:
-        """Whether a name stands for one of COCO's classes."""
-        return label_of(name) is not None
+    def label(self, name: str) -> str | None:
+        """The class of COCO that a name stands for; None where it stands for none."""
+        return label_of(name)

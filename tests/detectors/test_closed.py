@@ -89,8 +89,8 @@ def test_an_unknown_name_is_refused_before_anything_loads(name: str) -> None:
     with pytest.raises(ValueError, match="cannot look for 'unicorn', it knows COCO's 80 classes"):
         one([NOISE], [["dog", "unicorn"]])
     assert one([NOISE], [[]]) == [[]]
-    assert one.knows("tv remote")
-    assert not one.knows("unicorn")
+    assert one.label("tv remote") == "remote"
+    assert one.label("unicorn") is None
 
 
 class Says:
