@@ -1,6 +1,7 @@
 """A local vision-language model on a tiny random LLaVA: batches of words and pictures in, one reply each out."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,55 +11,6 @@ from selfportrait.vlms.local import Local
 
 RED, BLUE = Image.new("RGB", (30, 20), "red"), Image.new("L", (16, 16), 40)
 REQUESTS = [("Image A:", RED, "Image B:", BLUE, "Which?"), (RED, "What is it, in a longer question?"), ("No picture",)]
-TEMPLATE = (
-    "{% for message in messages %}{% for part in message['content'] %}{% if part['type'] == 'image' %}<image>"
-    "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}{% if add_generation_prompt %} Answer:{% endif %}"
-)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A `LlavaForConditionalGeneration` with random weights, bytes for a vocabulary, and its processor."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import (
-        CLIPVisionConfig,
-        LlamaConfig,
-        LlavaConfig,
-        LlavaForConditionalGeneration,
-        LlavaProcessor,
-        PreTrainedTokenizerFast,
-    )
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-
-    special = ["<pad>", "<s>", "</s>", "<image>"]
-    words = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE(vocab={word: index for index, word in enumerate(words)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(special)
-    config = LlavaConfig(
-        text_config=LlamaConfig(
-            vocab_size=len(words), hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
-            max_position_embeddings=512, bos_token_id=1, eos_token_id=2, pad_token_id=0, initializer_range=0.2,
-        ).to_dict(),
-        vision_config=CLIPVisionConfig(
-            hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=16,
-            patch_size=8, projection_dim=16, initializer_range=0.2,
-        ).to_dict(),
-        image_token_index=3, vision_feature_layer=-1,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("models") / "tiny-llava"
-    LlavaForConditionalGeneration(config).save_pretrained(folder)
-    LlavaProcessor(
-        CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}),
-        PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>",
-            extra_special_tokens={"image_token": "<image>"},
-        ),
-        patch_size=8, vision_feature_select_strategy="default", num_additional_image_tokens=1, chat_template=TEMPLATE,
-    ).save_pretrained(folder)  # fmt: skip
-    return folder
 
 
 def local(folder: Path, **settings) -> Local:
@@ -86,3 +38,56 @@ def test_a_marker_inside_a_prompt_is_plain_text(checkpoint: Path) -> None:
 
 def test_nothing_to_ask_loads_nothing() -> None:
     assert Local(path="no/such-model")([]) == []
+
+
+def test_yes_and_no_are_the_probabilities_of_the_first_tokens(checkpoint: Path) -> None:
+    """Against the same network asked by hand: one conversation, the whole logits, softmax, the tokens' own ids."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(checkpoint)
+    model = AutoModelForImageTextToText.from_pretrained(checkpoint).eval()
+    picture = Image.new("RGB", (40, 40), "red")
+    with torch.no_grad():
+        inputs = processor(text="<image>Is it red? Answer:", images=picture, return_tensors="pt")
+        chances = model(**inputs).logits[0, -1].softmax(-1)
+    # bytes are the vocabulary, so that every surface form ends in s or o
+    last = {word: processor.tokenizer.convert_tokens_to_ids(word[-1]) for word in ("yes", "no")}
+    (found,) = local(checkpoint).yes_no([(picture, "Is it red?")])
+    assert found.p_yes == pytest.approx(float(chances[last["yes"]]), rel=1e-4)
+    assert found.p_no == pytest.approx(float(chances[last["no"]]), rel=1e-4)
+
+
+def test_padding_on_the_left_changes_no_probability(checkpoint: Path) -> None:
+    alone, together = (local(checkpoint, batch_size=size).yes_no(REQUESTS) for size in (1, 3))
+    for one, other in zip(alone, together, strict=True):
+        assert one[:2] == pytest.approx(other[:2], rel=1e-4)
+    assert len({one.p_yes for one in alone}) == 3
+
+
+def test_a_tokenizer_that_cannot_tell_yes_from_no_is_refused(checkpoint: Path) -> None:
+    one = local(checkpoint)
+    one.__dict__["_loaded"] = SimpleNamespace(tokenizer=SimpleNamespace(encode=lambda *_, **__: [7])), None
+    with pytest.raises(ValueError, match="ends yes and no in the same token: ask it for grades"):
+        _ = one._ids
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [Image.new("RGB", (1, 1)), Image.new("RGB", (20000, 10)), Image.new("RGBA", (30, 30)), Image.new("P", (30, 30)),
+     Image.new("I;16", (30, 30)), Image.new("CMYK", (30, 30))],
+    ids=["1x1", "wide", "RGBA", "palette", "16 bits", "CMYK"],
+)  # fmt: skip
+def test_odd_pictures_are_looked_at(checkpoint: Path, picture: Image.Image) -> None:
+    (found,) = local(checkpoint).yes_no([(picture, "Is it red?")])
+    assert found.reason is None
+
+
+def test_what_was_answered_once_is_not_asked_again(checkpoint: Path, tmp_path: Path) -> None:
+    first = local(checkpoint, cache=str(tmp_path / "answers.jsonl"))
+    replies, weighed = first(REQUESTS), first.yes_no(REQUESTS[:2])
+    again = local(checkpoint, cache=str(tmp_path / "answers.jsonl"))
+    again.__dict__["_loaded"] = None  # it is not needed
+    assert again(REQUESTS[::-1]) == replies[::-1]
+    assert again.yes_no(REQUESTS[:2]) == weighed
+    with pytest.raises(TypeError):
+        again.yes_no(REQUESTS)  # the third was never weighed
