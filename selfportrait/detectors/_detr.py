@@ -15,6 +15,7 @@ from selfportrait import canvas
 from selfportrait.canvas import Canvas
 from selfportrait.detectors._coco import labels_by_id, require
 from selfportrait.detectors._keep import deduplicate
+from selfportrait.pretrained import loading
 from selfportrait.types import Detection
 
 __all__ = ["Closed", "Dtype", "Seen", "device_of", "look"]
@@ -85,8 +86,9 @@ class Closed:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any, dict[int, str]]:
-        processor = AutoImageProcessor.from_pretrained(self.path)
-        model = self.architecture.from_pretrained(self.path, dtype=self.dtype, use_safetensors=True)
+        with loading(f"a detector, {self.architecture.__name__}", self.path):
+            processor = AutoImageProcessor.from_pretrained(self.path)
+            model = self.architecture.from_pretrained(self.path, dtype=self.dtype, use_safetensors=True)
         return processor, model.to(self.device).eval(), labels_by_id(model.config.id2label, self.path)
 
 

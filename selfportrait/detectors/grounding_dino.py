@@ -15,6 +15,7 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 from selfportrait import canvas
 from selfportrait.canvas import Canvas
 from selfportrait.detectors._keep import nms
+from selfportrait.pretrained import loading
 from selfportrait.types import Detection
 
 __all__ = ["GroundingDino"]
@@ -73,8 +74,11 @@ class GroundingDino:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        processor = AutoProcessor.from_pretrained(self.path)
-        model = AutoModelForZeroShotObjectDetection.from_pretrained(self.path, dtype=self.dtype, use_safetensors=True)
+        with loading("detectors/grounding_dino", self.path):
+            processor = AutoProcessor.from_pretrained(self.path)
+            model = AutoModelForZeroShotObjectDetection.from_pretrained(
+                self.path, dtype=self.dtype, use_safetensors=True
+            )
         return processor, model.to(self.device).eval()
 
 

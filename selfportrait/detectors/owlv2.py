@@ -15,6 +15,7 @@ from transformers import AutoProcessor, Owlv2ForObjectDetection
 from selfportrait import canvas
 from selfportrait.canvas import Canvas
 from selfportrait.detectors._keep import nms
+from selfportrait.pretrained import loading
 from selfportrait.types import Detection
 
 __all__ = ["Owlv2"]
@@ -75,8 +76,9 @@ class Owlv2:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        processor = AutoProcessor.from_pretrained(self.path)
-        model = Owlv2ForObjectDetection.from_pretrained(self.path, dtype=self.dtype, use_safetensors=True)
+        with loading("detectors/owlv2", self.path):
+            processor = AutoProcessor.from_pretrained(self.path)
+            model = Owlv2ForObjectDetection.from_pretrained(self.path, dtype=self.dtype, use_safetensors=True)
         return processor, model.to(self.device).eval()
 
 

@@ -16,6 +16,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from selfportrait import canvas
 from selfportrait.asking.pictures import Reply, Request
 from selfportrait.asking.verdicts import SURFACES, YesNo
+from selfportrait.pretrained import loading
 from selfportrait.vlms._memory import Memory, key
 
 __all__ = ["Local"]
@@ -126,8 +127,9 @@ class Local:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        processor = AutoProcessor.from_pretrained(self.path)
-        model = AutoModelForImageTextToText.from_pretrained(self.path, dtype=self.dtype, use_safetensors=True)
+        with loading("vlms/local", self.path):
+            processor = AutoProcessor.from_pretrained(self.path)
+            model = AutoModelForImageTextToText.from_pretrained(self.path, dtype=self.dtype, use_safetensors=True)
         return processor, model.to(self.device).eval()
 
 
