@@ -42,6 +42,7 @@ def look(
     pictures: Sequence[Image.Image],
     names: Sequence[Sequence[str]],
     batch_size: int,
+    keep: Callable[[Sequence[Detection]], list[Detection]] = deduplicate,
 ) -> list[list[Detection]]:
     """Show each picture that is asked about once, and give every name the detections of its class.
 
@@ -54,7 +55,7 @@ def look(
         batch = asked[start : start + batch_size]
         shown = see([canvas.fit(pictures[index]) for index in batch])
         for index, several in zip(batch, shown, strict=True):
-            found[index] = deduplicate(
+            found[index] = keep(
                 [_named(one.detection, name) for name, label in wanted[index].items() for one in several
                  if one.label == label]
             )  # fmt: skip

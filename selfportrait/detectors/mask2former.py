@@ -16,6 +16,7 @@ from transformers import Mask2FormerForUniversalSegmentation
 from selfportrait.canvas import Canvas
 from selfportrait.detectors._coco import label_of
 from selfportrait.detectors._detr import Closed, Dtype, Seen, look
+from selfportrait.detectors._keep import every
 from selfportrait.types import Box, Detection
 
 __all__ = ["Mask2Former"]
@@ -25,8 +26,8 @@ class Mask2Former:
     """Look for COCO's 80 classes with Mask2Former: of an asked name every instance, with its mask.
 
     The confidence is that of the class times the mean probability of the mask. Masks are computed at 384x384 and
-    enlarged to the picture; a box is the extent of its mask. GenEval keeps what is above 0.3, and above 0.9 where it
-    counts, with weights of another toolbox.
+    enlarged to the picture; a box is the extent of its mask. No instance is taken for another's duplicate, as in
+    GenEval, which keeps what is above 0.3, and above 0.9 where it counts, with weights of another toolbox.
     `path` is a folder or a hub id; weights are read as safetensors, at first use.
     """
 
@@ -44,7 +45,7 @@ class Mask2Former:
 
     def __call__(self, pictures: Sequence[Image.Image], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
         """All instances of each name; raises ValueError for a name that is none of COCO's 80 classes."""
-        return look(self._see, type(self).__name__, pictures, names, self.batch_size)
+        return look(self._see, type(self).__name__, pictures, names, self.batch_size, every)
 
     def label(self, name: str) -> str | None:
         """The class of COCO that a name stands for; None where it stands for none."""

@@ -160,6 +160,14 @@ def test_hand_made_masks_of_mask2former(tiny) -> None:
     assert not dog.mask[:, :38].any()
 
 
+def test_masks_are_all_kept_also_one_inside_another(tiny) -> None:
+    masks = torch.full((1, 2, 8, 8), -9.0)
+    masks[0, 0, :, :] = 9.0
+    masks[0, 1, 2:4, 2:4] = 9.0
+    (found,) = mask2former(tiny, (0, 20.0), (0, 19.0), masks=masks)([Image.new("RGB", (80, 80))], [["child"]])
+    assert len(found) == 2
+
+
 def test_no_mask_above_the_threshold_is_no_instance(tiny) -> None:
     """Then the post-processing returns one map of (H, W) instead of a stack of masks."""
     one = mask2former(tiny, (16, -20.0), (15, -20.0), masks=torch.full((1, 2, 8, 8), 9.0))

@@ -1,6 +1,6 @@
 """Which of several boxes on a thing stays, with numbers by hand."""
 
-from selfportrait.detectors._keep import deduplicate, nms
+from selfportrait.detectors._keep import deduplicate, every, nms
 from selfportrait.types import Detection
 
 
@@ -25,6 +25,7 @@ def test_names_do_not_take_each_other_out() -> None:
     both = [cat(0.5, 0, 0, 10, 10), cat(0.9, 0, 0, 10, 10, name="dog"), cat(0.6, 0, 0, 10, 10)]
     assert nms(both, 0.5) == [both[2], both[1]]  # in the order in which the names come
     assert deduplicate(both) == [both[2], both[1]]
+    assert every(both) == [both[2], both[0], both[1]]
 
 
 def test_duplicates_are_equal_boxes_and_boxes_inside_boxes() -> None:

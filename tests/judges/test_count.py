@@ -106,6 +106,14 @@ def test_a_relative_count_by_hand() -> None:
     assert judged(sees, "four apples and eight dogs", strict=True).value == pytest.approx(0.75 * 7 / 8)
 
 
+def test_the_golden_case_of_gpo() -> None:
+    # detected dog, cat, table for 2, 1, 1: right; 1, 1, 0: (1/2 + 0 + 1) / 3 off; 7, 1, 1: 5/2 off, clipped at 1
+    text = "two dogs, a cat and a table"
+    found = [judged(Sees(dog=dog, cat=1, table=table), text) for dog, table in ((2, 1), (1, 0), (7, 1))]
+    assert [score.value for score in found] == pytest.approx([1, 0.5, 0.66666667])
+    assert [score.details["exact"] for score in found] == [True, False, False]
+
+
 def test_none_wanted_is_right_only_where_none_is() -> None:
     assert judged(Sees(dog=1), "no dogs").value == 0
     assert judged(Sees(), "no dogs").value == 1
