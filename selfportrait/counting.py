@@ -6,14 +6,14 @@ COCO's 80 classes, so that detectors know them; no place names one.
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from selfportrait.types import Prompt
 
-__all__ = ["MOST", "is_held_out", "prompts"]
+__all__ = ["is_held_out", "prompts"]
 
 HELD_OUT = 0.3  # share of the prompts, as in GPO
-MOST = 6  # of one kind
+_RANGES = {1: (2, 6), 2: (1, 4), 3: (1, 2)}  # of each kind, by the number of kinds
 _KINDS = (0.6, 0.3, 0.1)  # how often a prompt names one, two and three kinds
 _NUMBERS = ("", "", "two", "three", "four", "five", "six")
 _PLURALS = {"sheep": "sheep", "knife": "knives", "bus": "buses", "bench": "benches", "wine glass": "wine glasses"}
@@ -61,23 +61,29 @@ def is_held_out(text: str) -> bool:
 
 
 def prompts(*, held_out: bool, seed: int) -> Iterator[Prompt]:
-    """Distinct prompts without end, all held out or none, in an order of the seed's."""
+    """Distinct prompts without end, all held out or none, in an order of the seed's; their spec has the counts."""
     rng, seen = random.Random(f"counting-{seed}"), set()
     while True:
-        text = _text(rng)
+        counts, place = _imagine(rng)
+        text = f"{_listed([_phrase(kind, count) for kind, count in counts.items()])} {place}"
         if text not in seen and is_held_out(text) == held_out:
             seen.add(text)
-            yield Prompt(f"counting-{hashlib.sha256(text.encode()).hexdigest()[:16]}", text, "counting")
+            id_ = hashlib.sha256(text.encode()).hexdigest()[:16]
+            yield Prompt(f"counting-{id_}", text, "counting", spec={"counts": counts})
 
 
-def _text(rng: random.Random) -> str:
+def _imagine(rng: random.Random) -> tuple[dict[str, int], str]:
+    """How many of which things, and where in what light; one kind alone is never one thing."""
     things, places = rng.choice(list(_SCENES.items()))
     kinds = rng.sample(things, rng.choices((1, 2, 3), _KINDS)[0])
-    most = MOST if len(kinds) == 1 else 4 if len(kinds) == 2 else 2
-    phrases = [_phrase(kind, rng.randint(1 if len(kinds) > 1 else 2, most)) for kind in kinds]
+    least, most = _RANGES[len(kinds)]
+    counts = {kind: rng.randint(least, most) for kind in kinds}
+    return counts, rng.choice(places) + rng.choice(_LIGHTS)
+
+
+def _listed(phrases: Sequence[str]) -> str:
     *others, last = phrases
-    listed = f"{', '.join(others)} and {last}" if others else last
-    return f"{listed} {rng.choice(places)}{rng.choice(_LIGHTS)}"
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _phrase(kind: str, count: int) -> str:

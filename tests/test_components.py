@@ -32,7 +32,7 @@ def test_names_are_sorted_and_leave_out_base_and_private_files() -> None:
     ("slot", "name", "sentence"),
     [
         ("prompts", "fiel", "Unknown component 'fiel' in prompts: did you mean 'file'?"),
-        ("prompts", "zzzzzz", "Unknown component 'zzzzzz' in prompts: expected one of file"),
+        ("prompts", "zzzzzz", "Unknown component 'zzzzzz' in prompts: expected one of coco_counts, file"),
         ("prompts", "base", "Unknown component 'base' in prompts"),
         ("prompts", "../config", "Unknown component '../config' in prompts"),
         ("promts", "file", "Unknown slot 'promts': did you mean 'prompts'?"),

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 
 from selfportrait import components, config
 from selfportrait.cli import main
 from selfportrait.micro import checkpoints
 from selfportrait.models.janus import Janus
+from selfportrait.models.sd import SD
 from selfportrait.models.sd3 import SD3
 from selfportrait.planning import base
 
@@ -23,6 +25,8 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def load(self: object) -> None:
         raise AssertionError("a dry run loads no weights")
 
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(SD, "load", load)
     monkeypatch.setattr(SD3, "load", load)
     monkeypatch.setattr(Janus, "load", load)
     monkeypatch.chdir(tmp_path)
@@ -37,7 +41,9 @@ def test_a_shipped_config_is_planned(name: str, tiny_janus: Path, empty: Path, c
     out, err = capsys.readouterr()
     for part in ("Components", "Model ", "in all", "learns", "Plan", "evaluate before", "Memory", "at once"):
         assert part in out, part
-    assert "unknown" not in out
+    needs_data = "preferences" in config.load(name)
+    assert ("unknown" in out) == needs_data
+    assert ("--repo-type dataset" in out) == needs_data
     assert err == ""
     assert list(empty.iterdir()) == []
 
