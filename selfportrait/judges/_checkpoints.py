@@ -24,6 +24,7 @@ __all__ = [
     "is_weights_file",
     "load_exactly",
     "pretrained",
+    "pretrained_network",
     "read_weights",
     "renamed",
 ]
@@ -166,5 +167,22 @@ def pretrained(load: Callable[..., Loaded], path: str, origin: Origin, **setting
         raise FileNotFoundError(f"{path} cannot be loaded ({_short(error)}): {origin.advice}") from error
 
 
+def pretrained_network(cls: Any, path: str, origin: Origin, dtype: torch.dtype) -> Any:
+    """A network of transformers with all its weights; the library itself would draw what a checkpoint lacks at random.
+
+    Raises FileNotFoundError as `pretrained` does, ValueError where a weight is missing or of another shape.
+    """
+    try:
+        network, found = pretrained(cls.from_pretrained, path, origin, dtype=dtype, output_loading_info=True)
+    except (RuntimeError, ValueError, AttributeError, KeyError, TypeError) as error:  # another model's config or shapes
+        raise ValueError(f"{path} is not {origin.what} ({_short(error)}): {origin.advice}") from error
+    missing = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
+    if missing:
+        names = f"{', '.join(missing[:_FIRST])}{', ...' if len(missing) > _FIRST else ''}"
+        raise ValueError(f"{path} is not {origin.what}: {len(missing)} tensors missing ({names}); {origin.advice}")
+    return network
+
+
 def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    """What went wrong, in a few words: libraries tell stories of many lines."""
+    return f"{type(error).__name__}: {' '.join(str(error).split('. ')[0].split())[:160]}"

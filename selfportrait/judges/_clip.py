@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import AutoTokenizer, CLIPModel
 
 from selfportrait.judges._batches import batches, distinct
-from selfportrait.judges._checkpoints import Origin, Place, pretrained
+from selfportrait.judges._checkpoints import Origin, Place, pretrained, pretrained_network
 from selfportrait.judges._pictures import pixel_hash
 
 __all__ = ["Match", "Towers", "load_towers"]
@@ -97,7 +97,7 @@ def load_towers(
 ) -> Towers:
     """Read a CLIPModel of transformers; its tokenizer lies beside it where no other is named."""
     words = pretrained(AutoTokenizer.from_pretrained, tokenizer or path, origin)
-    model = pretrained(CLIPModel.from_pretrained, path, origin, dtype=place.dtype)
+    model = pretrained_network(CLIPModel, path, origin, place.dtype)
     return Towers(model.to(place.device).eval(), words, frame, place)
 
 

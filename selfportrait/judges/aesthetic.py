@@ -15,7 +15,7 @@ from selfportrait.judges._checkpoints import (
     Place,
     check_path,
     load_exactly,
-    pretrained,
+    pretrained_network,
     read_weights,
     renamed,
 )
@@ -85,9 +85,7 @@ class Aesthetic:
 
     @cached_property
     def _network(self) -> Network:
-        encoder = pretrained(
-            CLIPVisionModelWithProjection.from_pretrained, self.clip, CLIP_ORIGIN, dtype=self.place.dtype
-        )
+        encoder = pretrained_network(CLIPVisionModelWithProjection, self.clip, CLIP_ORIGIN, self.place.dtype)
         state = renamed(read_weights(self.path, ORIGIN), {r"^layers\.": ""})
         head = load_exactly(linear_head(encoder.config.projection_dim), state, self.path, ORIGIN)
         return Network(encoder.to(self.place.device).eval(), head.to(self.place.device).eval())

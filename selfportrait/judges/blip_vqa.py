@@ -26,6 +26,7 @@ from selfportrait.judges._checkpoints import (
     is_weights_file,
     load_exactly,
     pretrained,
+    pretrained_network,
     read_weights,
 )
 from selfportrait.judges._pictures import judge_readable, pixel_hash, readable, squared
@@ -168,7 +169,7 @@ class BlipVqa:
         if is_weights_file(self.path):
             network = network_of(read_weights(self.path, ORIGIN), OFFICIAL_SIZES, self.path).to(self.place.dtype)
         else:
-            network = pretrained(BlipForQuestionAnswering.from_pretrained, self.path, ORIGIN, dtype=self.place.dtype)
+            network = pretrained_network(BlipForQuestionAnswering, self.path, ORIGIN, self.place.dtype)
         text = network.config.text_config
         yes_id, no_id = tokenizer.convert_tokens_to_ids(["yes", "no"])
         return Loaded(

@@ -1,11 +1,12 @@
 """Checkpoint files: what is opened, what is refused, and what a sentence about one says."""
 
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from selfportrait.judges._checkpoints import Origin, check_path, load_exactly, pretrained, read_weights, renamed
 from selfportrait.judges.aesthetic import Aesthetic
@@ -39,7 +40,7 @@ class Trap:
 def test_code_in_a_file_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"a": Trap()}, "trap.pth")
-    Path("plain.pth").write_bytes(pickle.dumps(Trap()))
+    Path("plain.pth").write_bytes(pickle.dumps(Trap(), protocol=2))
     torch.save(torch.nn.Linear(1, 1), "module.pth")
     for name in ("trap.pth", "plain.pth", "module.pth"):
         with pytest.raises(ValueError, match="is not opened because that could run code"):
@@ -114,3 +115,21 @@ def test_many_wrong_names_are_counted_and_three_named() -> None:
     network = torch.nn.Sequential(*(torch.nn.Linear(1, 1) for _ in range(3)))
     with pytest.raises(ValueError, match=r"tensors 6 missing \(0.weight, 0.bias, 1.weight, ...\);"):
         load_exactly(network, {}, "x", ORIGIN)
+
+
+@pytest.mark.parametrize("kind", ["lacking", "narrow", "other"])
+def test_a_folder_of_another_network_is_refused(kind, tmp_path, clip_folder, blip_folder, prompts, pictures) -> None:
+    """The library alone would go on with random weights."""
+    if kind == "other":
+        folder = blip_folder
+    else:
+        folder = tmp_path / "clip"
+        shutil.copytree(clip_folder, folder)
+        state = load_file(folder / "model.safetensors")
+        weight = state.pop("visual_projection.weight")
+        more = {"visual_projection.weight": weight[:8].contiguous()} if kind == "narrow" else {}
+        save_file({**state, **more}, folder / "model.safetensors", metadata={"format": "pt"})
+    judge = ClipScore(path=str(folder), device="cpu")
+    with pytest.raises(ValueError, match=r"is not a CLIP.*https://") as caught:
+        judge(prompts, pictures)
+    assert "\n" not in str(caught.value)
