@@ -86,7 +86,7 @@ class ScoreCache:
 
 def _line(key: Key, score: Score) -> bytes:
     row = {**key._asdict(), "value": score.value, "details": dict(score.details)}
-    return f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n".encode()
+    return f"{json.dumps(row, ensure_ascii=False)}\n".encode()
 
 
 def _end_of_last_line(path: Path) -> int:

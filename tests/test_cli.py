@@ -23,7 +23,7 @@ from selfportrait.micro import autoencoder, denoisers, flow
 from selfportrait.micro.language import parse
 from selfportrait.micro.world import Item, Scene, render
 
-COMMANDS = ["improve", "recipes", "components", "sample", "judge", "evaluate", "report", "doctor"]
+COMMANDS = ["improve", "recipes", "components", "sample", "judge", "scores", "evaluate", "report", "doctor"]
 STAGES = ["prompts", "draw", "judge", "pair", "train"]
 FAST = ("--steps", "1", "--guidance", "1")
 ONE_PROMPT = ("prompts_per_category=1", 'categories=["color"]', "model.num_inference_steps=1", "model.guidance_scale=1")

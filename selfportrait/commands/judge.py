@@ -69,7 +69,9 @@ def _with_cache(
         opened().add(found.items())
     cache = opened()
     kept = cache.read()
-    found = {**{key: kept[key] for key in wanted if key in kept}, **found}
+    known = {key: kept[key] for key in wanted if key in kept and key not in found}
+    advance(len(known))
+    found |= known
     for part in _batches([key for key in wanted if key not in found]):
         new = dict(zip(part, _scores(scorer, [wanted[key] for key in part], advance), strict=True))
         cache.add(new.items())

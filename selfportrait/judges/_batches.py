@@ -68,7 +68,9 @@ def pair_values(
         asked = sorted(((bucket(text), row, text) for row, one in enumerate(held) for text in wanted[one]))
         for same in _runs(asked):
             for batch in batches(same, batch_size):
-                values = value(states[[row for _, row, _ in batch]], [text for _, _, text in batch]).double().tolist()
+                values = (
+                    value(states[[row for _, row, _ in batch]], [text for _, _, text in batch]).cpu().double().tolist()
+                )
                 found |= {(held[row], text): one for (_, row, text), one in zip(batch, values, strict=True)}
     return found
 

@@ -104,4 +104,4 @@ def load_towers(
 def _unit(features: Any) -> torch.Tensor:
     """Projected features as unit vectors; transformers 5 wraps them."""
     vectors: torch.Tensor = getattr(features, "pooler_output", features)
-    return torch.nn.functional.normalize(vectors.double(), dim=-1).cpu()
+    return torch.nn.functional.normalize(vectors.float().cpu().double(), dim=-1)

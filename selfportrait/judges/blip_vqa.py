@@ -16,7 +16,7 @@ from pydantic import Field
 from transformers import AutoTokenizer, BlipConfig, BlipForQuestionAnswering
 
 from selfportrait.asking.phrases import noun_phrases
-from selfportrait.judges._batches import Pair, distinct, number, pair_values
+from selfportrait.judges._batches import distinct, number, pair_values
 from selfportrait.judges._blip import TEXT, VISION_BASE, of_blip
 from selfportrait.judges._checkpoints import (
     Origin,
@@ -108,28 +108,24 @@ class BlipVqa:
         Questions are lower-cased and stripped of punctuation as BLIP was trained with. Of a picture that cannot be
         read they are NaN.
         """
-        pictures = readable(images)
-        kept = [one for one in pictures if isinstance(one, Image.Image)]
-        first, picture_of = distinct([pixel_hash(one) for one in kept])
-        numbers = iter(picture_of)
-        pairs: list[list[Pair] | None] = [
-            [(index, plain_question(question)) for question in several] if index is not None else None
-            for index, several in (
-                (next(numbers) if isinstance(one, Image.Image) else None, several)
-                for one, several in zip(pictures, questions, strict=True)
-            )
-        ]
+        if len(images) != len(questions):
+            raise ValueError(f"{len(images)} pictures and {len(questions)} lists of questions: give one list a picture")
+        pictures = {index: one for index, one in enumerate(readable(images)) if isinstance(one, Image.Image)}
+        first, numbers = distinct([pixel_hash(one) for one in pictures.values()])
+        number_of = dict(zip(pictures, numbers, strict=True))
+        asked = [[plain_question(question) for question in several] for several in questions]
+        kept = list(pictures.values())
         found = pair_values(
             [kept[index] for index in first],
-            [pair for several in pairs for pair in several or []],
+            [(number_of[index], question) for index in pictures for question in asked[index]],
             encode=self._encode,
             value=self._p_yes,
             bucket=lambda text: len(self._ids(text)),
             batch_size=self.place.batch_size,
         )
         return [
-            [math.nan] * len(asked) if several is None else [found[pair] for pair in several]
-            for several, asked in zip(pairs, questions, strict=True)
+            [found[number_of[index], question] if index in pictures else math.nan for question in several]
+            for index, several in enumerate(asked)
         ]
 
     @torch.inference_mode()

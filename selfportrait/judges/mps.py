@@ -53,8 +53,8 @@ class Network(torch.nn.Module):
     def forward(self, picture: torch.Tensor, text: torch.Tensor, end: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The score (B,) of pictures (B, T, D) that read texts (B, L, D) where the mask (B, L) is True."""
         seen = self.cross_model(picture, text, mask)[:, 0]
-        cosine = torch.nn.functional.cosine_similarity(seen.double(), end.double())
-        score: torch.Tensor = self.model.logit_scale.double().exp() * cosine
+        cosine = torch.nn.functional.cosine_similarity(seen.float().cpu().double(), end.float().cpu().double())
+        score: torch.Tensor = self.model.logit_scale.float().cpu().double().exp() * cosine
         return score
 
 

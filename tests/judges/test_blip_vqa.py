@@ -1,7 +1,9 @@
 """BLIP-VQA: the library's own answers without padding, the published layout, phrases, rounding and batches."""
 
 import math
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -175,9 +177,24 @@ def test_a_picture_that_cannot_be_read_has_no_answers(judge: BlipVqa, pictures, 
     assert 0 < found[1][0] < 1
 
 
-def test_spacy_is_asked_for_when_the_judge_is_made() -> None:
-    try:
-        import spacy  # noqa: F401
-    except ImportError:
-        with pytest.raises(ValueError, match="pip install spacy"):
-            BlipVqa(phrases="spacy")
+def test_every_picture_needs_its_own_questions(judge: BlipVqa, pictures) -> None:
+    with pytest.raises(ValueError, match="2 pictures and 1 lists of questions"):
+        judge.answer(pictures[:2], [["a dog?"]])
+
+
+def test_spacy_has_to_be_there_when_the_judge_is_made(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(ValueError, match="pip install spacy"):
+        BlipVqa(phrases="spacy")
+
+
+def test_spacys_chunks_are_asked_as_they_stand(blip_folder: Path, pictures, monkeypatch) -> None:
+    def chunks(text: str) -> SimpleNamespace:
+        return SimpleNamespace(noun_chunks=[SimpleNamespace(text=one) for one in ("A Red Cat", "the left", "a dog")])
+
+    monkeypatch.setitem(sys.modules, "spacy", SimpleNamespace(load=lambda name: chunks))
+    judge = BlipVqa(path=str(blip_folder), phrases="spacy", device="cpu")
+    (score,) = judge([Prompt("p", "A Red Cat on the left of a dog")], pictures[:1])
+    assert [question["text"] for question in score.details["questions"]] == ["A Red Cat?", "a dog?"]
+    answers = judge.answer(pictures[:1], [["a red cat?", "a dog?"]])[0]
+    assert [question["p_yes"] for question in score.details["questions"]] == [round(one, 4) for one in answers]
