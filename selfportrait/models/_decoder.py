@@ -12,7 +12,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
-from selfportrait.models._packed import PackedDecoder
+from selfportrait.models._packed import PackedRows
 from selfportrait.models._tokens import EncodedTokens
 
 __all__ = ["Continuation", "KeyValues", "forward", "positions", "visible"]
@@ -31,7 +31,8 @@ class KeyValues:
     def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Take in a layer's new keys and values (B, heads, Q, d); returns all that it has now."""
         if layer == len(self._layers):
-            self._layers.append((_room_like(keys, len(keys), self.room), _room_like(values, len(values), self.room)))
+            shape = (*keys.shape[:2], self.room, keys.shape[3])
+            self._layers.append((keys.new_empty(shape), values.new_empty(shape)))
             self._filled.append(0)
         start, end = self._filled[layer], self._filled[layer] + keys.shape[2]
         assert end <= self.room
@@ -41,20 +42,12 @@ class KeyValues:
         self._filled[layer] = end
         return all_keys[:, :, :end], all_values[:, :, :end]
 
-    def spread(self, index: torch.Tensor, room: int) -> "KeyValues":
-        """The same for other rows: row i is a copy of row index[i], with room for more."""
-        spread = KeyValues(room)
-        for parts, filled in zip(self._layers, self._filled, strict=True):
-            keys, values = (_room_like(part, len(index), room) for part in parts)
-            for new, old in zip((keys, values), parts, strict=True):
-                new[:, :, :filled] = old[index, :, :filled]
-            spread._layers.append((keys, values))
-            spread._filled.append(filled)
-        return spread
-
-
-def _room_like(part: torch.Tensor, rows: int, room: int) -> torch.Tensor:
-    return part.new_empty(rows, part.shape[1], room, part.shape[3])
+    def layers(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The keys and values of every layer so far."""
+        return [
+            (keys[:, :, :filled], values[:, :, :filled])
+            for (keys, values), filled in zip(self._layers, self._filled, strict=True)
+        ]
 
 
 def positions(mask: torch.Tensor) -> torch.Tensor:
@@ -114,8 +107,36 @@ def _attention(states: torch.Tensor, cache: KeyValues | None) -> AbstractContext
     return sdpa_kernel(SDPBackend.MATH) if is_slow else nullcontext()
 
 
+class _Rows:
+    """The same as `PackedRows` through any decoder's own layers, anywhere; each row has a copy of its prompt's."""
+
+    def __init__(
+        self,
+        decoder: Any,
+        prompts: list[tuple[torch.Tensor, torch.Tensor]],
+        index: torch.Tensor,
+        mask: torch.Tensor,
+        *,
+        steps: int,
+    ) -> None:
+        device, length = prompts[0][0].device, mask.shape[1]
+        self._decoder, self._cache, self._filled = decoder, KeyValues(length + steps), length
+        for layer, (keys, values) in enumerate(prompts):
+            self._cache.update(keys[index.to(device)], values[index.to(device)], layer)
+        self._next = mask.sum(1, keepdim=True).to(device)  # (B, 1)
+        counts = torch.cat([mask, torch.ones(len(mask), steps, dtype=torch.bool)], 1)
+        self._seen = None if mask.all() else counts[:, None, None].to(device)
+
+    def step(self, states: torch.Tensor) -> torch.Tensor:
+        self._filled += 1
+        seen = None if self._seen is None else self._seen[..., : self._filled]
+        hidden = forward(self._decoder, states[:, None], self._next, seen, self._cache)[:, -1]
+        self._next = self._next + 1
+        return hidden
+
+
 class Continuation:
-    """Rows that go on token by token. Distinct prompts are read once, and their keys and values copied to their rows.
+    """Rows that go on token by token; distinct prompts are read once.
 
     `hidden` (B, D) is the state that predicts each row's next token; `step` feeds that token. A small decoder on a CPU
     goes on packed, with its weights and adapters as they are when the prompts are read.
@@ -126,8 +147,7 @@ class Continuation:
     ) -> None:
         device = decoder.norm.weight.device
         distinct, index = prompts.distinct()
-        mask, length = visible(distinct.mask), prompts.ids.shape[1]
-        read = KeyValues(length)
+        mask, read = visible(distinct.mask), KeyValues(prompts.ids.shape[1])
         states = forward(
             decoder,
             embed(distinct.ids.to(device)),
@@ -135,24 +155,10 @@ class Continuation:
             None if mask is None else mask.to(device),
             read,
         )
-        index = index.to(device)
-        self._decoder, self._cache = decoder, read.spread(index, length + num_tokens - 1)
-        self._next = prompts.mask.sum(1, keepdim=True).to(device)  # (B, 1)
-        self._seen = None if mask is None else _and_ones(prompts.mask, num_tokens - 1)[:, None, None].to(device)
-        self._length = length
-        self._packed = PackedDecoder(decoder) if PackedDecoder.fits(decoder) else None
-        self.hidden = states[index, -1]  # (B, D)
+        self.hidden = states[index.to(device), -1]  # (B, D)
+        rows = PackedRows if PackedRows.fits(decoder) else _Rows
+        self._rows = rows(decoder, read.layers(), index, prompts.mask, steps=num_tokens - 1)
 
     def step(self, states: torch.Tensor) -> None:
         """Go on by one token a row, given as embedded (B, D)."""
-        self._length += 1
-        seen = None if self._seen is None else self._seen[..., : self._length]
-        if self._packed is None:
-            self.hidden = forward(self._decoder, states[:, None], self._next, seen, self._cache)[:, -1]
-        else:
-            self.hidden = self._packed.step(states, self._next, seen, self._cache)
-        self._next = self._next + 1
-
-
-def _and_ones(mask: torch.Tensor, count: int) -> torch.Tensor:
-    return torch.cat([mask, torch.ones(len(mask), count, dtype=torch.bool)], 1)
+        self.hidden = self._rows.step(states)

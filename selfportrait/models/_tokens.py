@@ -58,7 +58,7 @@ def unconditional(prompts: EncodedTokens, pad: int) -> EncodedTokens:
 def guided(logits: torch.Tensor, guidance_scale: float) -> torch.Tensor:
     """Guide conditional logits away from unconditional ones, u + w (c - u): (2 B, V), conditional first, to (B, V)."""
     conditional, without = logits.chunk(2)
-    return without + guidance_scale * (conditional - without)
+    return without.lerp(conditional, guidance_scale)
 
 
 def gumbel(generators: Sequence[torch.Generator], size: int) -> torch.Tensor:

@@ -175,12 +175,19 @@ class Janus:
         drawn: list[torch.Tensor] = []
         for step in range(self.num_tokens):
             if step:
-                rows.step(self._embed(drawn[-1].repeat(2 if is_guided else 1)))
-            logits = self.model.model.generation_head(rows.hidden).float()
-            if is_guided:
-                logits = _tokens.guided(logits, self.guidance_scale)
+                rows.step(self._embed(drawn[-1]).repeat(2 if is_guided else 1, 1))
+            logits = self._logits(rows.hidden, self.guidance_scale if is_guided else None).float()
             drawn.append(_choose(logits, chance, temperature=self.temperature))
         return torch.stack(drawn, 1)
+
+    def _logits(self, hidden: torch.Tensor, guidance_scale: float | None = None) -> torch.Tensor:
+        """The logits of picture tokens after states; guided where the last layer begins, which is linear."""
+        head = self.model.model.generation_head
+        features = head.activation_fn(head.proj_out(hidden))
+        if guidance_scale is not None:
+            features = _tokens.guided(features.float(), guidance_scale).to(features.dtype)
+        logits: torch.Tensor = head.vision_head(features)
+        return logits
 
     def _embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """Picture tokens as the decoder reads them: (..., D)."""

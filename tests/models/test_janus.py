@@ -182,7 +182,7 @@ def test_a_prompt_is_read_once_for_all_its_candidates(tiny_janus: Path) -> None:
 def test_batches_are_as_large_as_allowed(tiny_janus: Path) -> None:
     model = model_of(tiny_janus, batch_size=2)
     rows: list[int] = []
-    model.model.model.generation_head.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    model.model.model.generation_head.proj_out.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
     model.sample(model.encode(TEXTS), SEEDS)
     assert rows == [4] * FULL_TOKENS + [2] * FULL_TOKENS
 

@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from selfportrait.models import _packed
 from selfportrait.models._decoder import Continuation
-from selfportrait.models._packed import PackedDecoder
+from selfportrait.models._packed import PackedRows
 from selfportrait.models._reference import without_adapters
 from selfportrait.models._tokens import left_pad
 
@@ -59,10 +59,36 @@ def states(model: LlamaForCausalLM) -> Iterator[torch.Tensor]:
 def test_it_goes_on_as_its_layers_do(new: Callable[[], LlamaForCausalLM], monkeypatch: pytest.MonkeyPatch) -> None:
     model = new()
     packed = list(states(model))
-    monkeypatch.setattr(PackedDecoder, "fits", staticmethod(lambda _: False))
+    monkeypatch.setattr(PackedRows, "fits", staticmethod(lambda _: False))
     layered = list(states(model))
     for ours, theirs in zip(packed, layered, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("counts", [(2, 4, 2), (1, 3), (4,)], ids=["pairs", "no common divisor", "one prompt"])
+def test_rows_of_a_prompt_share_it_however_many_they_are(counts: tuple[int, ...]) -> None:
+    """Every run of rows goes on from its own prompt, as if each of its rows went on alone."""
+    decoder = new_llama(num_key_value_heads=2).model
+    prompts = left_pad([[1, 9, 2], [1, 5, 2], [1, 6, 7, 8, 2]][: len(counts)], 0)
+    rows = prompts.rows(torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)))
+    tokens = torch.arange(3, 3 + 2 * len(rows.ids)).view(2, -1)
+
+    @torch.no_grad()
+    def last(which: slice) -> torch.Tensor:
+        part = Continuation(decoder, decoder.embed_tokens, rows.rows(which), 3)
+        for step in tokens[:, which]:
+            part.step(decoder.embed_tokens(step))
+        return part.hidden
+
+    alone = torch.cat([last(slice(row, row + 1)) for row in range(len(rows.ids))])
+    assert torch.allclose(last(slice(None)), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_one_token_takes_no_step() -> None:
+    decoder = new_llama().model
+    with torch.no_grad():
+        one, more = (Continuation(decoder, decoder.embed_tokens, PROMPTS, count).hidden for count in (1, 2))
+    assert torch.equal(one, more)
 
 
 def test_it_knows_whether_adapters_are_on() -> None:
@@ -75,8 +101,8 @@ def test_it_knows_whether_adapters_are_on() -> None:
 
 def test_it_is_used_where_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    step = PackedDecoder.step
-    monkeypatch.setattr(PackedDecoder, "step", lambda self, *args: calls.append(1) or step(self, *args))
+    step = PackedRows.step
+    monkeypatch.setattr(PackedRows, "step", lambda self, *args: calls.append(1) or step(self, *args))
     list(states(new_llama()))
     assert len(calls) == STEPS
     list(states(new_llama().to(torch.bfloat16)))
@@ -85,13 +111,13 @@ def test_it_is_used_where_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_fits_small_decoders_in_full_precision_that_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = new_llama().model
-    assert not PackedDecoder.fits(decoder)
+    assert not PackedRows.fits(decoder)
     with torch.no_grad():
-        assert PackedDecoder.fits(decoder)
-        assert not PackedDecoder.fits(new_llama().to(torch.bfloat16).model)
-        assert not PackedDecoder.fits(new_llama().to("meta").model)
+        assert PackedRows.fits(decoder)
+        assert not PackedRows.fits(new_llama().to(torch.bfloat16).model)
+        assert not PackedRows.fits(new_llama().to("meta").model)
         with decoder.layers[1].mlp.register_forward_hook(lambda *_: None):
-            assert not PackedDecoder.fits(decoder)
-        assert PackedDecoder.fits(decoder)
+            assert not PackedRows.fits(decoder)
+        assert PackedRows.fits(decoder)
         monkeypatch.setattr(_packed, "LARGEST", 100)
-        assert not PackedDecoder.fits(decoder)
+        assert not PackedRows.fits(decoder)
