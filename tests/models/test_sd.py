@@ -521,13 +521,14 @@ def change(path: Path, **values: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-@pytest.mark.parametrize("path", ["/no/such/folder", "no such folder", "micro-sd", "a/b/c"])
+@pytest.mark.parametrize("path", ["/no/such/folder", "no such folder", "micro-xl", "a/b/c"])
 def test_a_missing_folder_is_named(path: str) -> None:
     with pytest.raises(
         FileNotFoundError, match="there is no such folder; give the folder of a StableDiffusionP"
     ) as caught:
         SD(path=path)
     assert path in str(caught.value)
+    assert "or micro-sd" in str(caught.value)
     assert "micro-sd3" not in str(caught.value)
 
 

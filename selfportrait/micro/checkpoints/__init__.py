@@ -21,6 +21,7 @@ class Sampling(NamedTuple):
 
 _SAMPLING = {
     "micro-janus": Sampling(64, 2.0, temperature=0.7),
+    "micro-sd": Sampling(10, 2.0),
     "micro-sd3": Sampling(10, 1.5),
     "micro-sd3-text": Sampling(10, 1.5),
 }
