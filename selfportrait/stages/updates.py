@@ -171,7 +171,11 @@ def _learn(
 
 
 def _events(learner: Learner[Any], step: int, values: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the health monitor says; the error of a picture is minus its mean log-likelihood."""
+    """What the health monitors say; the error of a picture is minus its mean log-likelihood.
+
+    A denoising error is mostly that of the noise levels drawn, so from step to step it is compared with nothing.
+    """
     above, below = (-float(values.get(name, torch.nan)) for name in ("logp/chosen", "logp/rejected"))
-    events = learner.monitor.observe(step, error_chosen=above, error_above=above, error_below=below)
+    chosen = above if learner.model.is_exact else None
+    events = learner.monitor.observe(step, error_chosen=chosen, error_above=above, error_below=below)
     return events + learner.pairs.observe(step, values)

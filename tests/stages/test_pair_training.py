@@ -31,6 +31,8 @@ TOKENS, VOCABULARY, PAIRS = 6, 5, 7
 class Unigram:
     """Token t is drawn from the softmax of its own logits; the reference is a copy of them."""
 
+    is_exact = True
+
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.logits = torch.nn.Parameter(torch.randn(TOKENS, VOCABULARY))
