@@ -23,7 +23,7 @@ _DRAWN = ("seed", "model", "prompts", "benchmark", "recipe.candidates_per_prompt
 _ENCODED = ("recipe.crop", "recipe.flip", "weights", "planner", "detector", "instance_judge", "vlm")
 _PAIRED = (*_DRAWN, "judge", "selection", "preferences")
 SHARED = {
-    "evaluation/before": ("seed", "model", "benchmark"),
+    "evaluation/before": ("model", "benchmark"),  # whose pictures have seeds of their own
     "prompts": _DRAWN,
     "candidates": _DRAWN,
     "scores": (*_DRAWN, "judge"),
