@@ -103,7 +103,16 @@ METHODS = [f"docs/methods/{page.name}" for page in sorted((ROOT / "docs" / "meth
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "CONTRIBUTING.md", *METHODS, "docs/benchmarks.md", "docs/gpo-ablations.md", "docs/glossary.md"],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        *METHODS,
+        "docs/benchmarks.md",
+        "docs/judges.md",
+        "docs/judges-that-look.md",
+        "docs/gpo-ablations.md",
+        "docs/glossary.md",
+    ],
 )
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
