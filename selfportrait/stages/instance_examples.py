@@ -4,18 +4,19 @@ Read this to see which ones: the first of their source, so nobody's eye has chos
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from selfportrait import images, processes, store
-from selfportrait.preferences.base import Decoded, PreferenceSource, Reading
-from selfportrait.types import Instance
+from selfportrait.preferences.base import PreferenceSource, Reading
+from selfportrait.types import Instance, PreferencePair
 
 __all__ = ["check_have_instances", "keep_examples"]
 
-LOOKED_AT = 100  # pairs from the start of the source
+LOOKED_AT = 2000  # pairs from the start of the source, whose pictures stay encoded
 WITH_CONFLICT, WITHOUT = 4, 2
 
 Instances = Mapping[str, Sequence[Instance]] | None
@@ -32,7 +33,7 @@ def check_have_instances(source: PreferenceSource) -> None:
 
 
 def keep_examples(source: PreferenceSource, instances: Instances, folder: Path) -> None:
-    """Write the first pairs of a source with a conflict, then the first without one, as one part of examples/.
+    """Write the first pairs of a source with a conflict and the first without one as one part of examples/.
 
     `instances` are those of each pair by its id; None for those that the pairs bring.
     """
@@ -45,23 +46,25 @@ def _keep(source: PreferenceSource, instances: Instances, folder: Path) -> None:
 
 
 def _rows(source: PreferenceSource, instances: Instances) -> Iterator[dict[str, Any]]:
-    left = {True: WITH_CONFLICT, False: WITHOUT}
-    for decoded in islice(Reading(source, stop=source.num_rows).decoded(), LOOKED_AT):
-        pair = decoded.pair
-        found = pair.instances if instances is None else instances.get(pair.id, ())
-        has_conflict = any(one.is_conflict for one in found)
-        if found and left[has_conflict]:
-            left[has_conflict] -= 1
-            yield _row(decoded, found)
-        if not any(left.values()):
-            return
+    """Those with a conflict first; each of another prompt."""
+    found: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    wanted, prompts = {True: WITH_CONFLICT, False: WITHOUT}, set()
+    for pair in islice(Reading(source, stop=source.num_rows), LOOKED_AT):
+        own = pair.instances if instances is None else instances.get(pair.id, ())
+        rows = found[has_conflict := any(one.is_conflict for one in own)]
+        if not own or len(rows) == wanted[has_conflict] or pair.prompt in prompts:
+            continue
+        with suppress(ValueError, OSError):  # a picture that cannot be read is counted where pairs are encoded
+            rows.append(_row(pair, own))
+            prompts.add(pair.prompt)
+    yield from found[True] + found[False]
 
 
-def _row(decoded: Decoded, instances: Sequence[Instance]) -> dict[str, Any]:
+def _row(pair: PreferencePair, instances: Sequence[Instance]) -> dict[str, Any]:
     return {
-        "pair_id": decoded.pair.id,
-        "prompt": decoded.pair.prompt,
-        "chosen": {"bytes": images.to_png(decoded.chosen), "path": None},
-        "rejected": {"bytes": images.to_png(decoded.rejected), "path": None},
+        "pair_id": pair.id,
+        "prompt": pair.prompt,
+        "chosen": {"bytes": images.to_png(pair.chosen.read()), "path": None},
+        "rejected": {"bytes": images.to_png(pair.rejected.read()), "path": None},
         "instances": [asdict(one) for one in instances],
     }

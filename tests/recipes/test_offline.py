@@ -198,7 +198,7 @@ def test_instances_without_a_conflict_change_no_bit_and_conflicts_do(
         ({"weights": {"name": "instance_mask"}}, "nobody looks for them in the pictures that the model draws"),
         (
             {**dict.fromkeys(("prompts", "judge", "selection")), "preferences": {"name": "folder"}, "weights": MASK},
-            "none of the first 100 pairs of .* has any",
+            "none of the first 2000 pairs of .* has any",
         ),
         ({"recipe": {"epochs": 2}}, "give one of them"),
         ({"model": {"name": "janus"}}, "draws tokens; give a model that removes noise"),
