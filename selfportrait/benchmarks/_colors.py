@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from selfportrait.benchmarks._geneval import COLORS
+from selfportrait.devices import device_of
 from selfportrait.types import Detection
 
 __all__ = ["ClipColors", "crop"]
@@ -36,7 +37,7 @@ class ClipColors:
 
     def __init__(self, path: str, device: str = "auto") -> None:
         self.path = path
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = device_of(device)
         self._sentences: dict[str, torch.Tensor] = {}
 
     def __call__(self, name: str, crops: Sequence[Image.Image]) -> list[str]:

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from selfportrait.devices import device_of
+
 __all__ = ["Depth"]
 
 
@@ -24,7 +26,7 @@ class Depth:
 
     def __init__(self, path: str, device: str = "auto") -> None:
         self.path = path
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = device_of(device)
 
     def __call__(self, pictures: Sequence[Image.Image]) -> list[NDArray[np.float64]]:
         """One map (H, W) a picture."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from selfportrait.devices import device_of
+
 __all__ = ["Sentences"]
 
 
@@ -17,7 +19,7 @@ class Sentences:
 
     def __init__(self, path: str, device: str = "auto") -> None:
         self.path = path
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = device_of(device)
 
     def nearest(self, text: str, choices: Sequence[str]) -> str:
         """The choice that is nearest to a text; the first among equals."""

@@ -15,10 +15,11 @@ from selfportrait import canvas
 from selfportrait.canvas import Canvas
 from selfportrait.detectors._coco import labels_by_id, require
 from selfportrait.detectors._keep import deduplicate
+from selfportrait.devices import device_of
 from selfportrait.pretrained import loading
 from selfportrait.types import Detection
 
-__all__ = ["Closed", "Dtype", "Seen", "device_of", "look"]
+__all__ = ["Closed", "Dtype", "Seen", "look"]
 
 Dtype = Literal["float32", "bfloat16"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -29,11 +30,6 @@ class Seen(NamedTuple):
 
     label: str
     detection: Detection
-
-
-def device_of(name: str) -> torch.device:
-    """The device of that name; "auto" is the GPU where there is one."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 def look(

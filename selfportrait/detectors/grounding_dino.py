@@ -15,6 +15,7 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 from selfportrait import canvas
 from selfportrait.canvas import Canvas
 from selfportrait.detectors._keep import nms
+from selfportrait.devices import device_of
 from selfportrait.pretrained import loading
 from selfportrait.types import Detection
 
@@ -44,7 +45,7 @@ class GroundingDino:
     ) -> None:
         self.path, self.threshold, self.nms_iou = path, threshold, nms_iou
         self.dtype, self.batch_size = DTYPES[dtype], batch_size
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = device_of(device)
 
     def __call__(self, pictures: Sequence[Image.Image], names: Sequence[Sequence[str]]) -> list[list[Detection]]:
         """All boxes of each name; a name that is nowhere above the threshold finds nothing."""

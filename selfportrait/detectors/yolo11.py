@@ -13,7 +13,8 @@ from pydantic import Field
 
 from selfportrait.canvas import Canvas
 from selfportrait.detectors._coco import label_of, labels_by_id
-from selfportrait.detectors._detr import Seen, device_of, look
+from selfportrait.detectors._detr import Seen, look
+from selfportrait.devices import device_of
 from selfportrait.types import Detection
 
 __all__ = ["Yolo11"]

@@ -16,6 +16,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from selfportrait.devices import device_of
+
 __all__ = [
     "Origin",
     "Place",
@@ -62,8 +64,7 @@ class Place(NamedTuple):
     @classmethod
     def of(cls, device: str, dtype: str, batch_size: int) -> "Place":
         """Read settings; the device `auto` is a GPU where there is one."""
-        name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        return cls(torch.device(name), DTYPES[dtype], batch_size)
+        return cls(device_of(device), DTYPES[dtype], batch_size)
 
 
 def is_weights_file(path: str) -> bool:

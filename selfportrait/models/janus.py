@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from selfportrait import images as pictures
 from selfportrait import seeds as keyed
+from selfportrait.devices import device_of
 from selfportrait.micro.checkpoints import Sampling, embedded, sampling
 from selfportrait.models import _attention_maps as maps
 from selfportrait.models import _janus, _janus_sizes, _tokens, _yes_no
@@ -71,7 +72,7 @@ class Janus:
         self.temperature = made_for.temperature if temperature is None else temperature
         self.skip_layers = skip_layers
         self.dtype, self.batch_size, self.gradient_checkpointing = DTYPES[dtype], batch_size, gradient_checkpointing
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = device_of(device)
         self._encoded: dict[str, list[int]] = {}
         self._base: dict[str, torch.Tensor] | None = None
         _janus.check_folder(self.path)

@@ -15,6 +15,7 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusio
 from PIL import Image
 from pydantic import Field
 
+from selfportrait.devices import device_of
 from selfportrait.micro.checkpoints import Sampling, embedded, sampling
 from selfportrait.models import _ddim, _diffusion, _pipeline, _sd_sizes
 from selfportrait.models._denoiser import Denoiser
@@ -61,7 +62,7 @@ class SD:
         self.denoiser = Denoiser("unet", LORA_TARGETS, train=train, rank=lora_rank, alpha=alpha)
         self._steps, self._guidance = num_inference_steps, guidance_scale
         self.dtype, self.batch_size, self.gradient_checkpointing = DTYPES[dtype], batch_size, gradient_checkpointing
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = device_of(device)
         self._encoded: dict[str, EncodedText] = {}
         _pipeline.check_folder(self.path, FITS, UNUSED)
         if Path(self.path).is_dir():

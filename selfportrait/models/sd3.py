@@ -15,6 +15,7 @@ from PIL import Image
 from pydantic import Field
 
 from selfportrait import seeds as keyed
+from selfportrait.devices import device_of
 from selfportrait.micro.checkpoints import Sampling, embedded, sampling
 from selfportrait.models import _diffusion, _flow, _pipeline, _sd3_sizes
 from selfportrait.models._attention import RepeatedTokenAttention
@@ -67,7 +68,7 @@ class SD3:
         self.guidance_scale = guidance_scale or made_for.guidance_scale
         self.max_sequence_length, self.dtype, self.batch_size = max_sequence_length, DTYPES[dtype], batch_size
         self.gradient_checkpointing = gradient_checkpointing
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = device_of(device)
         self._encoded: dict[str, EncodedText] = {}
         _pipeline.check_folder(self.path, FITS)
 

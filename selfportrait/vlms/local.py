@@ -16,6 +16,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from selfportrait import canvas
 from selfportrait.asking.pictures import Reply, Request
 from selfportrait.asking.verdicts import SURFACES, YesNo
+from selfportrait.devices import device_of
 from selfportrait.pretrained import loading
 from selfportrait.vlms._memory import Memory, key
 
@@ -45,7 +46,7 @@ class Local:
     ) -> None:
         self.path, self.dtype, self.max_new_tokens, self.batch_size = path, DTYPES[dtype], max_new_tokens, batch_size
         self.cache = cache
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = device_of(device)
 
     def __call__(self, requests: Sequence[Request]) -> list[Reply]:
         """One reply a request, in order."""
