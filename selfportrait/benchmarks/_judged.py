@@ -10,7 +10,7 @@ from selfportrait import components
 from selfportrait.benchmarks.base import Row
 from selfportrait.types import Prompt, Score
 
-__all__ = ["checked", "judged", "rows"]
+__all__ = ["checked", "judged", "one_by_one", "rows"]
 
 
 @cache
@@ -35,13 +35,20 @@ def rows(
     images: Sequence[Sequence[Image.Image]],
 ) -> list[Row]:
     """The same by a judge that is built."""
-    flat = [
+    flat = one_by_one(prompts, images)
+    scores = judge([prompt for prompt, _, _ in flat], [image for _, _, image in flat])
+    return [_row(prompt, index, score) for (prompt, index, _), score in zip(flat, scores, strict=True)]
+
+
+def one_by_one(
+    prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]
+) -> list[tuple[Prompt, int, Image.Image]]:
+    """Each picture with its prompt and its number among the prompt's, in order."""
+    return [
         (prompt, index, image)
         for prompt, several in zip(prompts, images, strict=True)
         for index, image in enumerate(several)
     ]
-    scores = judge([prompt for prompt, _, _ in flat], [image for _, _, image in flat])
-    return [_row(prompt, index, score) for (prompt, index, _), score in zip(flat, scores, strict=True)]
 
 
 def _row(prompt: Prompt, index: int, score: Score) -> Row:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from selfportrait import images
 
-__all__ = ["MAX_NAME", "file_name", "jpeg", "metadata", "pictures", "tiled", "untiled"]
+__all__ = ["MAX_NAME", "file_name", "jpeg", "metadata", "numbered", "pictures", "tiled", "untiled"]
 
 MAX_NAME = 255  # bytes of a file's name, on every common file system
 REFUSED = "/\\\0\n\r\t"
@@ -20,6 +20,11 @@ REFUSED = "/\\\0\n\r\t"
 def pictures(names: Sequence[str], several: Sequence[Image.Image]) -> dict[str, bytes]:
     """One PNG a picture."""
     return {name: images.to_png(image) for name, image in zip(names, several, strict=True)}
+
+
+def numbered(row: int, count: int) -> list[str]:
+    """<%05d>_<picture>.png, where no layout is published."""
+    return [f"{row:05d}_{index}.png" for index in range(count)]
 
 
 def jpeg(image: Image.Image) -> bytes:

@@ -26,6 +26,7 @@ __all__ = [
     "Part",
     "PromptSet",
     "answers",
+    "build",
     "check_own",
     "details_of",
     "require_names",
@@ -97,6 +98,12 @@ class Part:
             return pydantic.TypeAdapter(hint).validate_python(value)
         except pydantic.ValidationError as error:
             raise ValueError(f"{self.name}.{setting} = {value!r}: {error.errors()[0]['msg'].lower()}") from error
+
+
+def build(parts: Iterable[Part]) -> None:
+    """Build judges and detectors now, so that what is wrong with their settings is said before anything is drawn."""
+    for part in parts:
+        _ = part.built
 
 
 def require_names(detector: Part, names: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from selfportrait.benchmarks import _parts
+from selfportrait.benchmarks._judged import one_by_one
 from selfportrait.benchmarks.base import Row
 from selfportrait.measures import Entry
 from selfportrait.types import Prompt, Score
@@ -35,7 +36,7 @@ def measure(
     parts: Mapping[str, _parts.Part], prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]
 ) -> list[Row]:
     """Judge each picture by every judge; the row's score is the first judge's, all of them are in its details."""
-    flat = [(p, i, image) for p, several in zip(prompts, images, strict=True) for i, image in enumerate(several)]
+    flat = one_by_one(prompts, images)
     by_judge = {
         name: part.built([prompt for prompt, _, _ in flat], [image for _, _, image in flat])
         for name, part in parts.items()

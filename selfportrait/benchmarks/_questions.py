@@ -11,6 +11,7 @@ from PIL import Image
 
 from selfportrait import rows
 from selfportrait.benchmarks import _files, _parts
+from selfportrait.benchmarks._judged import one_by_one
 from selfportrait.benchmarks.base import Row
 from selfportrait.types import Prompt, Score
 
@@ -124,7 +125,7 @@ def measure(
     judge: _parts.Answers, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]], rule: Any
 ) -> list[Row]:
     """Ask every question about every picture; the score is the share of yes after the rule, None with a missing one."""
-    flat = [(p, i, image) for p, several in zip(prompts, images, strict=True) for i, image in enumerate(several)]
+    flat = one_by_one(prompts, images)
     texts = [[one.text for one in asked_of(prompt)] for prompt, _, _ in flat]
     found = _parts.answers(judge, [image for _, _, image in flat], texts)
     return [

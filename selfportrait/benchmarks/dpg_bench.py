@@ -76,7 +76,7 @@ class DpgBench:
 
     def ready(self) -> None:
         """Build the judge."""
-        assert self._vqa.built is not None
+        _parts.build([self._vqa])
 
     def protocol(self, category: str) -> str:
         """The official answers are mPLUG's, which nothing current runs."""

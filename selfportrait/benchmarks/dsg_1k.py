@@ -76,7 +76,7 @@ class Dsg1k:
 
     def ready(self) -> None:
         """Build the judge."""
-        assert self._vqa.built is not None
+        _parts.build([self._vqa])
 
     def protocol(self, category: str) -> str:
         """The published answers are those of mPLUG, InstructBLIP and PaLI."""

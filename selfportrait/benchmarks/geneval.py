@@ -16,6 +16,7 @@ from pydantic import Field
 from selfportrait.benchmarks import _files, _layouts, _parts, _results
 from selfportrait.benchmarks._colors import ClipColors, crop
 from selfportrait.benchmarks._geneval import dense_reward, keep, verdict
+from selfportrait.benchmarks._judged import one_by_one
 from selfportrait.benchmarks.base import Row, plain
 from selfportrait.measures import OFFICIAL, Entry, Metric, entries_of_pictures
 from selfportrait.types import Detection, Prompt, Score
@@ -102,7 +103,7 @@ class Geneval:
         """Judge each picture; one row a picture, in order."""
         if self._official is not None:
             return _results.measure(self._official, prompts, images)
-        flat = [(p, i, image) for p, several in zip(prompts, images, strict=True) for i, image in enumerate(several)]
+        flat = one_by_one(prompts, images)
         names = [_classes(prompt.spec) for prompt, _, _ in flat]
         found = self._detector.built([image for _, _, image in flat], names) if flat else []
         return [self._row(*one, several) for one, several in zip(flat, found, strict=True)]

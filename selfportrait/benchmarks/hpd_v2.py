@@ -13,7 +13,7 @@ from pydantic import Field
 
 from selfportrait.benchmarks import _files, _layouts, _parts, _preference
 from selfportrait.benchmarks.base import Row, plain
-from selfportrait.measures import Entry, Metric
+from selfportrait.measures import Metric
 from selfportrait.types import Prompt, Score
 
 __all__ = ["HpdV2"]
@@ -63,21 +63,15 @@ class HpdV2:
 
     def ready(self) -> None:
         """Build the judges."""
-        for part in self._judges.values():
-            assert part.built is not None
+        _parts.build(self._judges.values())
 
-    def protocol(self, category: str) -> str:
-        """The scorer whose numbers these are."""
-        return _preference.protocol(category)
+    protocol = staticmethod(_preference.protocol)
 
     def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
         """Judge each picture by every judge; one row a picture, in order."""
         return _preference.measure(self._judges, prompts, images)
 
-    @staticmethod
-    def entries(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
-        """A picture counts for each judge, over all prompts and in each group of its prompt."""
-        return _preference.entries(rows)
+    entries = staticmethod(_preference.entries)
 
     @staticmethod
     def extras(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import Field
 
 from selfportrait.benchmarks import _files, _layouts, _parts
+from selfportrait.benchmarks._judged import one_by_one
 from selfportrait.benchmarks.base import OVERALL, Row, plain
 from selfportrait.measures import Entry, Metric
 from selfportrait.types import Prompt, Score
@@ -63,8 +64,7 @@ class OcrPrompts:
 
     def ready(self) -> None:
         """Build the judges."""
-        for part in self._judges.values():
-            assert part.built is not None
+        _parts.build(self._judges.values())
 
     def protocol(self, category: str) -> str:
         """The scorer whose numbers these are."""
@@ -72,7 +72,7 @@ class OcrPrompts:
 
     def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
         """Read each picture; one row a picture, in order."""
-        flat = [(p, i, image) for p, several in zip(prompts, images, strict=True) for i, image in enumerate(several)]
+        flat = one_by_one(prompts, images)
         scores = self._judges["ocr"].built([p for p, _, _ in flat], [image for _, _, image in flat])
         return [_parts.row(prompt, index, score) for (prompt, index, _), score in zip(flat, scores, strict=True)]
 
@@ -98,7 +98,7 @@ class OcrPrompts:
 
     def named(self, prompt: Prompt) -> list[str]:
         """The path of each picture."""
-        return [f"{prompt.spec['row']:05d}_{index}.png" for index in range(self._set.images_per_prompt)]
+        return _layouts.numbered(prompt.spec["row"], self._set.images_per_prompt)
 
 
 def _prompts(file: Path) -> Iterator[Prompt]:

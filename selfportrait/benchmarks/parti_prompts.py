@@ -4,7 +4,7 @@ Read this to see how the file is read: a quote in it is a quote.
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from selfportrait.benchmarks import _files, _layouts, _parts, _preference
 from selfportrait.benchmarks.base import Row, plain
-from selfportrait.measures import Entry, Metric
+from selfportrait.measures import Metric
 from selfportrait.types import Prompt, Score
 
 __all__ = ["PartiPrompts"]
@@ -59,26 +59,16 @@ class PartiPrompts:
 
     def ready(self) -> None:
         """Build the judges."""
-        for part in self._judges.values():
-            assert part.built is not None
+        _parts.build(self._judges.values())
 
-    def protocol(self, category: str) -> str:
-        """The scorer whose numbers these are."""
-        return _preference.protocol(category)
+    protocol = staticmethod(_preference.protocol)
 
     def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
         """Judge each picture by every judge; one row a picture, in order."""
         return _preference.measure(self._judges, prompts, images)
 
-    @staticmethod
-    def entries(rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
-        """A picture counts for each judge, over all prompts and in each group of its prompt."""
-        return _preference.entries(rows)
-
-    @staticmethod
-    def extras(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-        """The median over pictures of each judge."""
-        return _preference.medians(rows)
+    entries = staticmethod(_preference.entries)
+    extras = staticmethod(_preference.medians)
 
     def files(self, prompt: Prompt, images: list[Image.Image]) -> dict[str, bytes]:
         """<%05d>_<picture>.png: no layout is published."""
@@ -90,7 +80,7 @@ class PartiPrompts:
 
     def named(self, prompt: Prompt) -> list[str]:
         """The path of each picture."""
-        return [f"{prompt.spec['row']:05d}_{index}.png" for index in range(self._set.images_per_prompt)]
+        return _layouts.numbered(prompt.spec["row"], self._set.images_per_prompt)
 
 
 def _prompts(file: Path) -> Iterator[Prompt]:

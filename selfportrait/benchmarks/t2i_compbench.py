@@ -17,6 +17,7 @@ from selfportrait.benchmarks import _compbench as rules
 from selfportrait.benchmarks import _files, _layouts, _parts, _results
 from selfportrait.benchmarks._chunks import chunker as _chunker
 from selfportrait.benchmarks._depth import Depth
+from selfportrait.benchmarks._judged import one_by_one
 from selfportrait.benchmarks.base import Row, plain
 from selfportrait.measures import OFFICIAL, Entry, Metric, entries_of_pictures, no_extras
 from selfportrait.types import Detection, Prompt, Score
@@ -137,9 +138,7 @@ class T2iCompbench:
         """Judge each picture; one row a picture, in order."""
         if self._official is not None:
             return _results.measure(self._official, prompts, images)
-        flat = [
-            _Drawn(p, i, image) for p, several in zip(prompts, images, strict=True) for i, image in enumerate(several)
-        ]
+        flat = [_Drawn(*one) for one in one_by_one(prompts, images)]
         rows: list[Row] = []
         for category, part in groupby(flat, key=lambda one: one.prompt.category):
             drawn = list(part)

@@ -13,6 +13,7 @@ from PIL import Image
 from pydantic import Field
 
 from selfportrait.benchmarks import _files, _layouts, _parts
+from selfportrait.benchmarks._judged import one_by_one
 from selfportrait.benchmarks._sentences import Sentences
 from selfportrait.benchmarks.base import OVERALL, Row, plain
 from selfportrait.measures import Entry, Metric
@@ -79,7 +80,7 @@ class Tifa:
 
     def ready(self) -> None:
         """Build the judge."""
-        assert self._vqa.built is not None
+        _parts.build([self._vqa])
 
     def protocol(self, category: str) -> str:
         """The published numbers are mPLUG's; name whose answers yours are."""
@@ -88,7 +89,7 @@ class Tifa:
 
     def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
         """Judge each picture; one row a picture, in order."""
-        flat = [(p, i, image) for p, several in zip(prompts, images, strict=True) for i, image in enumerate(several)]
+        flat = one_by_one(prompts, images)
         asked = [prompt.spec["questions"] for prompt, _, _ in flat]
         answer = self._in_words if hasattr(self._vqa.built, "reply") else self._by_yes_and_no
         found = answer([image for _, _, image in flat], asked)
