@@ -4,6 +4,7 @@ Read this to learn why a setting was refused: every section is checked against t
 names before any weight loads, and the keyword-only parameters of that signature are the settings there are.
 """
 
+import copy
 import functools
 import importlib.metadata
 import inspect
@@ -261,7 +262,7 @@ def _bind_settings(
     parameters = _settings(component)
     hints = typing.get_type_hints(_signature_owner(component), include_extras=True)
     parts = {setting: found for setting in parameters if (found := components.part(hints[setting])) is not None}
-    given = _nested(given, parts)
+    given = _nested(given, parts, [setting for setting in parameters if _held(hints[setting]) in _BINDERS])
     owner = key if name is None or key.endswith(f".{name}") else f"{key} {name}"
     _check_known(key, owner, given, parameters)
     values, resolved = {}, {}
@@ -280,15 +281,20 @@ def _bind_settings(
     return values, resolved
 
 
-def _nested(given: Mapping[str, Any], parts: Collection[str]) -> dict[str, Any]:
-    """Put `detector.path`, as a command line gives it, into the section that the setting `detector` is."""
-    flat = {key: value for key, value in given.items() if key.partition(".")[0] not in parts}
-    inside = [(*key.partition(".")[::2], value) for key, value in given.items() if key not in flat]
-    for setting, rest, value in sorted(inside, key=lambda one: bool(one[1])):
-        if not rest:
-            flat[setting] = {"name": value} if isinstance(value, str) else value
-        elif isinstance(section := flat.get(setting) or {}, dict):
-            flat[setting] = {**section, rest: value}
+def _nested(given: Mapping[str, Any], parts: Collection[str], named: Collection[str]) -> dict[str, Any]:
+    """Put `detector.path`, as a command line gives it, into the section that the setting `detector` is.
+
+    `parts` are settings that are a component, of which a name alone says which, `named` those with components by name.
+    """
+    flat: dict[str, Any] = {}
+    for key in sorted(given, key=lambda key: (key.count("."), not key.endswith(".name"))):  # sections and names first
+        setting, *inside = key.split(".")
+        value = given[key]
+        if inside and (setting in parts or setting in named):
+            flat[setting] = copy.deepcopy(flat.get(setting))  # it is the caller's
+            _change(flat, [setting, *inside], value)
+        else:
+            flat[key] = {"name": value} if key in parts and isinstance(value, str) else value
     return flat
 
 

@@ -111,3 +111,12 @@ def test_its_settings_in_words() -> None:
     said = {one.name: one for one in describe.settings(components.find("judges", "weighted"))}
     assert said["parts"].type == "judges by name, each with its settings and a weight"
     assert said["watch"].default == "{}"
+
+
+def test_a_command_line_says_parts_and_their_settings_with_dots() -> None:
+    section = config.bind_section("judge", {"name": "weighted", "parts": {"clip_score": {"weight": 2}, "ocr": None}})
+    given = {"name": "weighted", "parts": {"ocr": None}, "parts.clip_score.weight": 2}
+    assert config.bind_section("judge", given).resolved == section.resolved
+    assert given["parts"] == {"ocr": None}
+    with pytest.raises(ValueError, match=r"judge.parts.clip_score.weight = NaN"):
+        config.bind_section("judge", {"name": "weighted", "parts.clip_score.weight": float("nan")})
