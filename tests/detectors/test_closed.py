@@ -57,7 +57,7 @@ def test_boxes_have_the_asked_names_and_fit(tiny, name: str) -> None:
 
 @pytest.mark.parametrize("name", CLOSED)
 def test_a_batch_changes_nothing_but_rounding(tiny, name: str) -> None:
-    same = [NOISE.resize((64, 64)), NOISE.rotate(180).resize((64, 64))]  # nothing is padded, and nothing is of one colour
+    same = [NOISE.resize((64, 64)), NOISE.rotate(180).resize((64, 64))]  # nothing is padded, none is of one colour
     alone, together = (detector(tiny, name, batch_size=size)(same, [LABELS] * 2) for size in (1, 2))
     for first, second in zip(alone, together, strict=True):
         assert first
