@@ -134,6 +134,9 @@ class _Rows:
         self._next = self._next + 1
         return hidden
 
+    def packed(self, layer: torch.nn.Linear) -> torch.nn.Linear:
+        return layer
+
 
 class Continuation:
     """Rows that go on token by token; distinct prompts are read once.
@@ -156,9 +159,13 @@ class Continuation:
             read,
         )
         self.hidden = states[index.to(device), -1]  # (B, D)
-        rows = PackedRows if PackedRows.fits(decoder) else _Rows
+        rows: type[PackedRows | _Rows] = PackedRows if PackedRows.fits(decoder) else _Rows
         self._rows = rows(decoder, read.layers(), index, prompts.mask, steps=num_tokens - 1)
 
     def step(self, states: torch.Tensor) -> None:
         """Go on by one token a row, given as embedded (B, D)."""
         self.hidden = self._rows.step(states)
+
+    def packed(self, layer: torch.nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
+        """A layer that reads every token's states, packed where the decoder's own are."""
+        return self._rows.packed(layer)

@@ -6,6 +6,8 @@ adapters are added to them, norms' weights multiplied in. What the rows of a pro
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +19,7 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 __all__ = ["PackedRows"]
 
 LARGEST = 2**26  # parameters; the copies of larger matrices would cost more than the calls that they save
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 FIXED = ("default", "linear", "llama3", "yarn")  # rotary frequencies that are the same however long a row is
 
 
@@ -74,6 +77,11 @@ class PackedRows:
         self._step += 1
         return F.rms_norm(states, self._norm.weight.shape, self._norm.weight, self._norm.variance_epsilon)
 
+    def packed(self, layer: torch.nn.Linear) -> Callable[[Tensor], Tensor]:
+        """A layer that reads states of every step, as it is now; one that is watched or of another kind stays itself."""
+        is_plain = type(layer) is torch.nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
+        return _packed(layer, rows=len(self._turn)).times if is_plain else layer
+
 
 class _Sizes(NamedTuple):
     """G groups of c rows, one after the other, go on from the same prompt; r queries share each of K keys of d numbers.
@@ -106,9 +114,10 @@ class _Layer:
         attention, mlp, self.sizes = layer.self_attn, layer.mlp, sizes
         before, between = layer.input_layernorm, layer.post_attention_layernorm
         self.epsilon = torch.tensor(before.variance_epsilon * len(before.weight)).sqrt()
-        self.qkv = _packed(attention.q_proj, attention.k_proj, attention.v_proj, norm=before).ordered(sizes.order())
-        self.out = _packed(attention.o_proj)
-        self.gate_up, self.down = _packed(mlp.gate_proj, mlp.up_proj, norm=between), _packed(mlp.down_proj)
+        pack = partial(_packed, rows=sizes.groups * sizes.rows)
+        self.qkv = pack(attention.q_proj, attention.k_proj, attention.v_proj, norm=before, order=sizes.order())
+        self.out = pack(attention.o_proj)
+        self.gate_up, self.down = pack(mlp.gate_proj, mlp.up_proj, norm=between), pack(mlp.down_proj)
         self.activation = mlp.act_fn
         self.keys, self.values = _paired(keys).flatten(0, 1), values.flatten(0, 1)
         self.own = keys.new_empty(2, len(keys), sizes.key_heads, sizes.rows, steps, sizes.dim)
@@ -145,36 +154,45 @@ class _Layer:
         return seen.view(groups, key_heads, rows, -1).transpose(1, 2).reshape(len(qkv), -1)
 
 
-class _Matrix(NamedTuple):
-    """A matrix (in, out) with its bias (out,), if there is one."""
+class _Matrix:
+    """A matrix (out, in) and its bias (out,), if there is one, as oneDNN keeps it for products with B rows.
 
-    weight: Tensor
-    bias: Tensor | None
+    torch has these operations for what `torch.compile` freezes. With a few rows they take two thirds of the time of
+    `F.linear`, which puts the matrix in order at every call.
+    """
 
-    def ordered(self, order: Tensor) -> "_Matrix":
-        """The same with its outputs in another order."""
-        return _Matrix(self.weight.index_select(1, order), None if self.bias is None else self.bias[order])
+    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, rows) if HAS_ONEDNN else weight
+        self.bias = bias
 
     def times(self, states: Tensor) -> Tensor:
         """States (B, in) to (B, out)."""
-        return states @ self.weight if self.bias is None else torch.addmm(self.bias, states, self.weight)
+        if not HAS_ONEDNN:
+            return F.linear(states, self.weight, self.bias)
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(states, self.weight, self.bias, "none", [], "")
+        return found
 
     def added(self, residual: Tensor, states: Tensor) -> Tensor:
         """The same, added to what is there."""
-        found = torch.addmm(residual, states, self.weight)
-        return found if self.bias is None else found + self.bias
+        if not HAS_ONEDNN:
+            return residual + F.linear(states, self.weight, self.bias)
+        found: Tensor = torch.ops.mkldnn._linear_pointwise.binary(states, residual, self.weight, self.bias, "add")
+        return found
 
 
-def _packed(*parts: Any, norm: Any = None) -> _Matrix:
+def _packed(*parts: Any, rows: int, norm: Any = None, order: Tensor | None = None) -> _Matrix:
     """One matrix for linear layers that read the same, their active adapters added; `norm` is that before them.
 
-    What `_normed` leaves out of that norm, its weight and sqrt(D), is in the matrix.
+    What `_normed` leaves out of that norm, its weight and sqrt(D), is in the matrix; `order` is that of its outputs.
     """
     biases = [part.bias for part in parts if part.bias is not None]
     weight = torch.cat([_weight(part) for part in parts])  # (out, in)
+    bias = torch.cat(biases) if biases else None
     if norm is not None:
         weight = weight * norm.weight * len(norm.weight) ** 0.5
-    return _Matrix(weight.t().contiguous(), torch.cat(biases) if biases else None)
+    if order is not None:
+        weight, bias = weight[order], None if bias is None else bias[order]
+    return _Matrix(weight, bias, rows)
 
 
 def _weight(part: Any) -> Tensor:

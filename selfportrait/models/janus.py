@@ -75,6 +75,7 @@ class Janus:
         self.device = device_of(device)
         self._encoded: dict[str, list[int]] = {}
         self._base: dict[str, torch.Tensor] | None = None
+        self._embedded: tuple[list[tuple[int, int]], torch.Tensor] | None = None
         _janus.check_folder(self.path)
 
     @cached_property
@@ -172,28 +173,32 @@ class Janus:
             without = _tokens.unconditional(prompts, self.words.pad)
             prompts = EncodedTokens(*(torch.cat(both) for both in zip(prompts, without, strict=True)))
         rows = Continuation(self.decoder, self.decoder.embed_tokens, prompts, self.num_tokens)
+        head = self.model.model.generation_head
+        proj_out, vision_head = rows.packed(head.proj_out), rows.packed(head.vision_head)
         chance = [torch.Generator().manual_seed(seed) for seed in seeds]
         drawn: list[torch.Tensor] = []
         for step in range(self.num_tokens):
             if step:
-                rows.step(self._embed(drawn[-1]).repeat(2 if is_guided else 1, 1))
-            logits = self._logits(rows.hidden, self.guidance_scale if is_guided else None).float()
-            drawn.append(_choose(logits, chance, temperature=self.temperature))
+                rows.step(self._embed(drawn[-1].repeat(2 if is_guided else 1)))
+            features = head.activation_fn(proj_out(rows.hidden))
+            if is_guided:  # before the last layer, which is linear
+                features = _tokens.guided(features.float(), self.guidance_scale).to(features.dtype)
+            drawn.append(_choose(vision_head(features).float(), chance, temperature=self.temperature))
         return torch.stack(drawn, 1)
-
-    def _logits(self, hidden: torch.Tensor, guidance_scale: float | None = None) -> torch.Tensor:
-        """The logits of picture tokens after states; guided where the last layer begins, which is linear."""
-        head = self.model.model.generation_head
-        features = head.activation_fn(head.proj_out(hidden))
-        if guidance_scale is not None:
-            features = _tokens.guided(features.float(), guidance_scale).to(features.dtype)
-        logits: torch.Tensor = head.vision_head(features)
-        return logits
 
     def _embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """Picture tokens as the decoder reads them: (..., D)."""
-        embedded: torch.Tensor = self.model.prepare_embeddings_for_image_generation(tokens)
-        return embedded
+        return F.embedding(tokens, self._table())
+
+    def _table(self) -> torch.Tensor:
+        """All picture tokens as the decoder reads them (V, D), made once for the weights as they are."""
+        parts = self.model.model.generation_embeddings, self.model.model.generation_aligner
+        state = [(weight.data_ptr(), weight._version) for part in parts for weight in part.parameters()]
+        if self._embedded is None or self._embedded[0] != state:
+            tokens = torch.arange(parts[0].num_embeddings, device=self.device)
+            with torch.no_grad():
+                self._embedded = state, self.model.prepare_embeddings_for_image_generation(tokens)
+        return self._embedded[1]
 
     @torch.no_grad()
     def decode(self, tokens: torch.Tensor) -> list[Image.Image]:
@@ -319,13 +324,14 @@ class Janus:
     ) -> torch.Tensor:
         """The ids that follow each prompt (B, N), until every row has met the one that ends a turn."""
         rows = Continuation(self.decoder, self.decoder.embed_tokens, prompts, max_new_tokens)
+        lm_head = rows.packed(self.model.lm_head)
         chance = [torch.Generator().manual_seed(seed) for seed in seeds]
         written: list[torch.Tensor] = []
         is_done = torch.zeros(len(seeds), dtype=torch.bool, device=self.device)
         while len(written) < max_new_tokens and not bool(is_done.all()):
             if written:
                 rows.step(self.decoder.embed_tokens(written[-1]))
-            logits = self.model.lm_head(rows.hidden).float()
+            logits = lm_head(rows.hidden).float()
             written.append(_choose(logits, chance, temperature=temperature, top_p=top_p))
             is_done |= written[-1] == self.words.end
         return torch.stack(written, 1)

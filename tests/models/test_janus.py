@@ -292,6 +292,21 @@ def test_the_likelihood_is_that_of_a_plain_forward(janus: Janus, plain: JanusFor
         assert janus.log_likelihood(tokens[row : row + 1], prompt).item() == pytest.approx(expected.item(), abs=2e-3)
 
 
+def test_tokens_are_embedded_once_and_again_when_their_weights_change(tiny_janus: Path) -> None:
+    model, calls = model_of(tiny_janus), []
+    embed = model.model.prepare_embeddings_for_image_generation
+    model.model.prepare_embeddings_for_image_generation = lambda ids: calls.append(1) or embed(ids)
+    tokens, prompts = some_tokens(3), model.encode(TEXTS)
+    before = model.log_likelihood(tokens, prompts)
+    model.sample(prompts, SEEDS)
+    assert torch.equal(model.log_likelihood(tokens, prompts), before)
+    assert len(calls) == 1
+    with torch.no_grad():
+        next(model.model.model.generation_aligner.parameters()).mul_(2)
+    assert not torch.allclose(model.log_likelihood(tokens, prompts), before, atol=0.1)
+    assert len(calls) == 2
+
+
 def test_chosen_and_rejected_go_through_together(janus: Janus) -> None:
     tokens, prompts = some_tokens(6), janus.encode(TEXTS)
     both = janus.log_likelihood(tokens, prompts.rows(torch.tensor([0, 1, 2, 0, 1, 2])))

@@ -47,6 +47,7 @@ def states(model: LlamaForCausalLM) -> Iterator[torch.Tensor]:
         yield rows.hidden
 
 
+@pytest.mark.parametrize("has_onednn", [True, False])
 @pytest.mark.parametrize(
     "new",
     [
@@ -56,7 +57,10 @@ def states(model: LlamaForCausalLM) -> Iterator[torch.Tensor]:
     ],
     ids=["plain", "grouped keys and biases", "adapters"],
 )
-def test_it_goes_on_as_its_layers_do(new: Callable[[], LlamaForCausalLM], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_goes_on_as_its_layers_do(
+    new: Callable[[], LlamaForCausalLM], has_onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_packed, "HAS_ONEDNN", _packed.HAS_ONEDNN and has_onednn)
     model = new()
     packed = list(states(model))
     monkeypatch.setattr(PackedRows, "fits", staticmethod(lambda _: False))
@@ -82,6 +86,15 @@ def test_rows_of_a_prompt_share_it_however_many_they_are(counts: tuple[int, ...]
 
     alone = torch.cat([last(slice(row, row + 1)) for row in range(len(rows.ids))])
     assert torch.allclose(last(slice(None)), alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_layer_after_the_last_is_the_same_packed(dtype: torch.dtype) -> None:
+    model, states = new_llama().to(dtype), torch.randn(4, 48, generator=torch.Generator().manual_seed(1)).to(dtype)
+    with torch.no_grad():
+        layer = Continuation(model.model, model.model.embed_tokens, PROMPTS, STEPS).packed(model.lm_head)
+        assert torch.allclose(layer(states), model.lm_head(states), rtol=1e-4, atol=1e-5)
+    assert (layer is model.lm_head) == (dtype == torch.bfloat16)
 
 
 def test_one_token_takes_no_step() -> None:
