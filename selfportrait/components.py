@@ -38,14 +38,15 @@ class Part(NamedTuple):
     """Marks a setting that is a component of another slot: `detector: Annotated[..., Part("detectors", "rt_detr")]`.
 
     A config gives its name, or a section with its name and settings; whoever builds it without a config gives it built,
-    or None for the default with its own defaults.
+    or None for the default with its own defaults. Without a default somebody has to say which.
     """
 
     slot: str
-    default: str
+    default: str | None = None
 
     def build(self) -> Any:
         """The default, with its defaults."""
+        assert self.default is not None, f"none of {self.slot} is the default"
         return find(self.slot, self.default)()
 
 

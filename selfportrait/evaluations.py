@@ -4,16 +4,17 @@ Read this to see how `selfportrait evaluate` lays its folders out: one benchmark
 every other in a folder of its name below it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from selfportrait import components, measures, stages, store
 from selfportrait.benchmarks import base
 
-__all__ = ["FILE", "Evaluation", "differences", "evaluations", "is_published", "summed"]
+__all__ = ["FILE", "Evaluation", "differences", "evaluations", "is_published", "mean_scores", "summed"]
 
 FILE = "evaluation.json"
+_OWN = "own"  # the protocol of a benchmark of one's own
 
 
 class Evaluation(NamedTuple):
@@ -78,14 +79,20 @@ def summed(benchmark: str, result: Mapping[str, Any]) -> measures.Measured:
     own = {name: _measure(row) for name, row in result.items()}
     overall = own.pop(base.OVERALL, None)
     return measures.Measured(
-        metric="share of exactly right pictures",
+        metric=_Own.metric.name,
         scale=1.0,
         overall_is="mean of categories",
         categories=own,
         overall=overall,
-        protocol="own",
+        protocol=_OWN,
         extra={},
     )
+
+
+def mean_scores(rows: Iterable[Mapping[str, Any]]) -> measures.Measured:
+    """What came of a benchmark of one's own whose judge says nothing of right and wrong."""
+    summing: Any = _OwnScores
+    return measures.summarise(summing, rows, lambda _: _OWN)
 
 
 def _measure(row: Mapping[str, Any]) -> measures.Measure:
@@ -100,7 +107,7 @@ def _measure(row: Mapping[str, Any]) -> measures.Measure:
         missing=missing,
         prompts=0,
         pass_at=passed,
-        protocol="own",
+        protocol=_OWN,
     )
 
 
@@ -119,5 +126,13 @@ class _Own:
     """How a benchmark of one's own sums up: by category, and the mean of the categories."""
 
     metric = measures.Metric("share of exactly right pictures", "mean of categories")
+    entries = staticmethod(measures.entries_of_pictures)
+    extras = staticmethod(measures.no_extras)
+
+
+class _OwnScores:
+    """The same where its judge only knows more and less."""
+
+    metric = measures.Metric("mean score of the judge", "mean of categories")
     entries = staticmethod(measures.entries_of_pictures)
     extras = staticmethod(measures.no_extras)

@@ -9,7 +9,7 @@ import typing
 
 import pytest
 
-from selfportrait import components, config
+from selfportrait import binding, components, config
 from selfportrait.planners.base import Planner
 from selfportrait.weights.base import LatentWeights
 
@@ -95,7 +95,7 @@ def test_settings_are_keyword_only_typed_and_have_defaults_that_fit(slot: str, n
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             assert parameter.name in hints
             if parameter.default is not inspect.Parameter.empty:
-                config.check(parameter.name, hints[parameter.name], parameter.default)
+                binding.check(parameter.name, hints[parameter.name], parameter.default)
 
 
 def test_only_what_is_called_itself_has_to_take_what_a_recipe_gives() -> None:

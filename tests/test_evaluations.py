@@ -1,6 +1,7 @@
 """`evaluate`, `compare` and `report` with published benchmarks: folders, resuming, given pictures, who judged."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from selfportrait import cli, store
-from selfportrait.commands import evaluate, loading
+from selfportrait import cli, config, stages, store
+from selfportrait.commands import evaluate, loading, pairs
 from selfportrait.report import write_report
 from selfportrait.types import Score
 
@@ -251,6 +252,59 @@ def test_settings_of_a_judge_stand_below_it(tmp_path) -> None:
     assert deep.settings["vqa"] == {"name": "vlm", "vlm": {"url": "x", "name": "endpoint"}}
     named = evaluate.sections(["geneval"], {"detector.path": "x", "detector": "owlv2"}, None)["geneval"]
     assert named.settings["detector"] == {"name": "owlv2", "path": "x"}
+
+
+def test_a_section_without_a_name_changes_the_default_and_one_with_a_name_replaces_it(tmp_path) -> None:
+    def judge(settings: dict[str, object]) -> object:
+        return evaluate.sections(["ocr_prompts"], settings, None)["ocr_prompts"].settings["judge"]
+
+    default = {"name": "ocr", "score": "edit", "penalise_extra": False, "enlarge": 1}
+    assert judge({}) == default
+    assert judge({"judge.enlarge": 2}) == judge({"judge": {"enlarge": 2}}) == {**default, "enlarge": 2}
+    assert judge({"judge.name": "vlm", "judge.ask": "grade"}) == {"name": "vlm", "ask": "grade"}
+    assert judge({"judge": "vlm", "judge.vlm": "endpoint", "judge.vlm.url": "x"}) == {
+        "name": "vlm",
+        "vlm": {"name": "endpoint", "url": "x"},
+    }
+
+
+def test_the_judge_of_own_prompts_takes_settings_of_its_own(tmp_path, capsys) -> None:
+    def bound(*settings: str) -> config.Section:
+        (tmp_path / "p.txt").write_text("a")
+        given = pairs.parse([f"path={tmp_path / 'p.txt'}", *settings])
+        return evaluate.sections(["prompts"], given, None)["prompts"]
+
+    parts = ("judge.parts.clip_score.weight=2", "judge.parts.count.detector=owlv2", "judge.watch.aesthetic={}")
+    weighted = bound("judge=weighted", *parts)
+    judge = weighted.settings["judge"]
+    assert [*judge.parts, *judge.watch] == ["clip_score", "count", "aesthetic"]
+    assert judge.parts["clip_score"].weight == 2
+    assert weighted.resolved["judge"]["parts"]["count"]["detector"]["name"] == "owlv2"
+    assert bound("judge.name=hps", "judge.batch_size=3").resolved["judge"]["batch_size"] == 3
+    for settings, sentence in (
+        ((), "benchmark.judge is missing"),
+        (("judge=mps",), "benchmark.judge.path is missing: benchmark.judge mps needs it"),
+        (("judge.path=x",), "benchmark.judge.name is missing: one of aesthetic"),
+        (("judge=hps", "judge.pth=x"), "Unknown setting benchmark.judge.pth of benchmark.judge hps: did you mean"),
+        (("judge=self_vqa",), "benchmark.judge: self_vqa waits for the model in training"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            bound(*settings)
+
+
+def test_a_judge_of_more_and_less_has_a_mean_and_nothing_is_exactly_right(model, eyes, tmp_path, capsys) -> None:
+    (tmp_path / "p.txt").write_text("a\nb\n")
+    own = ["--set", f"path={tmp_path / 'p.txt'}", "--set", "judge=pick", "--set", "images_per_prompt=2"]
+    command = ["evaluate", "m", "--benchmark", "prompts", *own, "--run", tmp_path / "e"]
+    code, out, err = run(capsys, *command, "--json")
+    assert code == 0, err
+    found = json.loads(out)["prompts"]
+    assert found["metric"] == "mean score of the judge"
+    assert found["overall"]["pass_at"] == {}
+    rows = stages.judged(tmp_path / "e/evaluation")
+    assert found["overall"]["value"] == pytest.approx(sum(row["score"] for row in rows) / 4)
+    code, out, err = run(capsys, *command)
+    assert "mean score of the judge" in out
 
 
 def test_evaluations_and_runs_do_not_mix(model, eyes, geneval, tmp_path, capsys) -> None:

@@ -1,40 +1,19 @@
-"""Benchmarks whose verdicts come from a judge, by its name in a config or a built one."""
+"""Benchmarks whose verdicts come from one judge: a row a picture."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any
 
 from PIL import Image
 
-from selfportrait import components
 from selfportrait.benchmarks.base import Row
 from selfportrait.types import Prompt, Score
 
-__all__ = ["checked", "judged", "one_by_one", "rows"]
+__all__ = ["Judge", "one_by_one", "rows"]
+
+Judge = Callable[[Sequence[Prompt], Sequence[Image.Image]], list[Score]]
 
 
-@cache
-def _judge(name: str) -> Any:
-    return components.find("judges", name)()
-
-
-def checked(name: str, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
-    """Judge one picture a prompt; one score a picture, in order."""
-    scores: list[Score] = _judge(name)(prompts, images)
-    return scores
-
-
-def judged(name: str, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
+def rows(judge: Judge, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
     """Judge the pictures of each prompt; one row a picture, in order."""
-    return rows(_judge(name), prompts, images)
-
-
-def rows(
-    judge: Callable[[Sequence[Prompt], Sequence[Image.Image]], list[Score]],
-    prompts: Sequence[Prompt],
-    images: Sequence[Sequence[Image.Image]],
-) -> list[Row]:
-    """The same by a judge that is built."""
     flat = one_by_one(prompts, images)
     scores = judge([prompt for prompt, _, _ in flat], [image for _, _, image in flat])
     return [_row(prompt, index, score) for (prompt, index, _), score in zip(flat, scores, strict=True)]
@@ -52,12 +31,13 @@ def one_by_one(
 
 
 def _row(prompt: Prompt, index: int, score: Score) -> Row:
-    """A picture is exact when its judge says so, or where the judge does not say, when it has the full score of 1."""
+    """A picture is right or wrong only where its judge says so: what a score is worth, differs by judge."""
+    exact = score.details.get("exact")
     return {
         "prompt_id": prompt.id,
         "category": prompt.category,
         "index": index,
-        "exact": None if score.value is None else bool(score.details.get("exact", score.value >= 1)),
+        "exact": None if score.value is None or exact is None else bool(exact),
         "score": score.value,
         "reason": score.reason,
         "details": score.details,

@@ -3,27 +3,24 @@
 Read this to see which protocols a judge or detector has to keep to.
 """
 
-import inspect
 import json
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
-import pydantic
 from PIL import Image
 
-from selfportrait import components
+from selfportrait import binding, components
 from selfportrait.benchmarks.base import Benchmark, Row, plain
 from selfportrait.types import Detection, Prompt, Question, Score
 
 __all__ = [
     "Answers",
+    "ByName",
     "Detector",
     "Judge",
     "Named",
-    "Part",
     "PromptSet",
     "answers",
     "build",
@@ -58,7 +55,7 @@ class Answers(Protocol):
     def answer(self, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> Sequence[Sequence[Any]]: ...
 
 
-class Part:
+class ByName:
     """A judge or detector by name, built when it is first asked; `preset` are settings that hold where it has them."""
 
     def __init__(self, slot: str, named: Named, **preset: Any) -> None:
@@ -69,44 +66,21 @@ class Part:
     @cached_property
     def built(self) -> Any:
         """The component; raises ValueError for an unknown name or setting, and for one that needs a policy."""
-        component = components.find(self.slot, self.name)
-        parameters = inspect.signature(component).parameters.values()
-        if any(p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty for p in parameters):
-            raise ValueError(f"{self.slot}/{self.name} is handed a model at run time, and a benchmark has none to give")
-        known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-        for setting in self.settings:
-            if setting not in known:
-                raise ValueError(f"Unknown setting {setting} of {self.name}: {components.nearest(setting, known)}")
-        needed = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-        lacking = [name for name in needed if name not in self.settings]
-        if lacking:
-            raise ValueError(
-                f"{self.name} needs {', '.join(lacking)}: say so, as in {{name: {self.name}, {lacking[0]}: ...}}"
-            )
-        preset = {key: value for key, value in self.preset.items() if key in known and value is not None}
-        hints = typing.get_type_hints(component.__init__ if inspect.isclass(component) else component, None, None, True)
-        return component(
-            **{key: self._value(key, hints[key], value) for key, value in (preset | self.settings).items()}
-        )
-
-    def _value(self, setting: str, hint: Any, value: Any) -> Any:
-        """A setting as its hint has it; one whose hint is marked with a slot is a component itself."""
-        mark = next((mark for mark in getattr(hint, "__metadata__", ()) if hasattr(mark, "slot")), None)
-        if mark is not None:
-            return Part(mark.slot, value if isinstance(value, str) else {"name": mark.default, **value}).built
-        try:
-            return pydantic.TypeAdapter(hint).validate_python(value)
-        except pydantic.ValidationError as error:
-            raise ValueError(f"{self.name}.{setting} = {value!r}: {error.errors()[0]['msg'].lower()}") from error
+        key, component = f"{self.slot}.{self.name}", components.find(self.slot, self.name)
+        binding.require_no_policy(key, self.name, component)
+        known = binding.settings_of(component)
+        preset = {setting: value for setting, value in self.preset.items() if setting in known and value is not None}
+        values, _ = binding.bind(key, self.name, component, preset | self.settings)
+        return component(**values)
 
 
-def build(parts: Iterable[Part]) -> None:
+def build(parts: Iterable[ByName]) -> None:
     """Build judges and detectors now, so that what is wrong with their settings is said before anything is drawn."""
     for part in parts:
         _ = part.built
 
 
-def require_names(detector: Part, names: Iterable[str]) -> None:
+def require_names(detector: ByName, names: Iterable[str]) -> None:
     """Build a detector and refuse names for which it has no label; raises ValueError with the first of them.
 
     One with a closed vocabulary says by `label(name)` which of its classes a name stands for; others have no such.

@@ -21,9 +21,9 @@ JUDGE_OF = " / "
 """Between the judge and the group in a category's name."""
 
 
-def judges(names: Sequence[_parts.Named]) -> dict[str, _parts.Part]:
+def judges(names: Sequence[_parts.Named]) -> dict[str, _parts.ByName]:
     """The judges by name, each once."""
-    parts = [_parts.Part("judges", named) for named in names]
+    parts = [_parts.ByName("judges", named) for named in names]
     return {part.name: part for part in parts}
 
 
@@ -33,7 +33,7 @@ def protocol(category: str) -> str:
 
 
 def measure(
-    parts: Mapping[str, _parts.Part], prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]
+    parts: Mapping[str, _parts.ByName], prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]
 ) -> list[Row]:
     """Judge each picture by every judge; the row's score is the first judge's, all of them are in its details."""
     flat = one_by_one(prompts, images)

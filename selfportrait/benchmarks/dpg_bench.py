@@ -56,7 +56,7 @@ class DpgBench:
         own = list(_questions.prompts_of("dpg_bench", found, texts, {}))
         own = [replace(one, spec={**one.spec, "quirks": official_quirks}) for one in own]
         self._set = _parts.PromptSet(own, images_per_prompt)
-        self._vqa = _parts.Part("judges", vqa, ask="questions")
+        self._vqa = _parts.ByName("judges", vqa, ask="questions")
 
     def prompts(self) -> list[Prompt]:
         """The prompts, in the order of the CSV; `spec` holds their questions."""

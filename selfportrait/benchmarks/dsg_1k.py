@@ -56,7 +56,7 @@ class Dsg1k:
         sources = {item.id: _source(item.id) for item in found}
         own = list(_questions.prompts_of("dsg_1k", found, {}, sources))
         self._set = _parts.PromptSet(own, images_per_prompt)
-        self._vqa = _parts.Part("judges", vqa, ask="questions")
+        self._vqa = _parts.ByName("judges", vqa, ask="questions")
 
     def prompts(self) -> list[Prompt]:
         """The prompts, in the order of the CSV; `spec` holds their questions, the category is their source's."""

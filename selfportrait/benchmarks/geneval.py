@@ -66,7 +66,7 @@ class Geneval:
         file = _files.locate(path, FILES, SOURCE)
         self._set = _parts.PromptSet([*_prompts(file)], images_per_prompt)
         lowest = min(threshold, counting_threshold)
-        self._detector, self._colors = _parts.Part("detectors", detector, threshold=lowest), ClipColors(colors)
+        self._detector, self._colors = _parts.ByName("detectors", detector, threshold=lowest), ClipColors(colors)
         self.threshold, self.counting_threshold, self.dense = threshold, counting_threshold, dense
         self._official = None if results is None else _results.geneval(results)
 

@@ -1,22 +1,21 @@
 """The micro benchmark: held-out prompts of the micro world, judged exactly; words are read by OCR."""
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import groupby, islice
 from typing import Annotated
 
 from PIL import Image
 from pydantic import Field
 
-from selfportrait.benchmarks._judged import checked, judged
+from selfportrait import components
+from selfportrait.benchmarks._judged import Judge, rows
 from selfportrait.benchmarks.base import Row, plain
 from selfportrait.micro.scenes import Categories, is_held_out, prompts
 from selfportrait.seeds import derive
 from selfportrait.types import Prompt, Score
 
 __all__ = ["Micro"]
-
-JUDGES = {"text": "ocr"}
-DEFAULT_JUDGE = "micro_questions"
 
 
 class Micro:
@@ -58,11 +57,11 @@ class Micro:
     def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
         """Judge each picture; one row a picture, in order."""
         drawn = list(zip(prompts, images, strict=True))
-        rows: list[Row] = []
+        found: list[Row] = []
         for category, part in groupby(drawn, key=lambda pair: pair[0].category):
             own_prompts, own_images = zip(*part, strict=True)
-            rows += judged(JUDGES.get(category, DEFAULT_JUDGE), own_prompts, own_images)
-        return rows
+            found += rows(_judge_of(category), own_prompts, own_images)
+        return found
 
     def is_held_out(self, text: str) -> bool:
         """Whether a prompt belongs to the micro world's held-out split, of which the benchmark takes a part."""
@@ -70,7 +69,11 @@ class Micro:
 
     def check(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
         """Judge one picture a prompt; a prompt that is not of the micro language is missing."""
-        return [
-            checked(JUDGES.get(prompt.category, DEFAULT_JUDGE), [prompt], [image])[0]
-            for prompt, image in zip(prompts, images, strict=True)
-        ]
+        return [_judge_of(prompt.category)([prompt], [image])[0] for prompt, image in zip(prompts, images, strict=True)]
+
+
+@cache
+def _judge_of(category: str) -> Judge:
+    """Each is built once; the one that reads words loads its networks then."""
+    judge: Judge = components.find("judges", "ocr" if category == "text" else "micro_questions")()
+    return judge

@@ -44,7 +44,7 @@ class OcrPrompts:
     ) -> None:
         own = list(_prompts(_files.locate(path, FILES, SOURCE)))
         self._set = _parts.PromptSet(own, images_per_prompt)
-        self._judges = {"ocr": _parts.Part("judges", judge)}
+        self._judges = {"ocr": _parts.ByName("judges", judge)}
 
     def prompts(self) -> list[Prompt]:
         """The prompts, in the file's order; `spec` holds the text that is asked for."""

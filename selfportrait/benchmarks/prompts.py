@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import Field
 
 from selfportrait import components
-from selfportrait.benchmarks._judged import checked, judged
+from selfportrait.benchmarks._judged import Judge, rows
 from selfportrait.benchmarks.base import Row, plain
 from selfportrait.seeds import derive
 from selfportrait.types import Prompt, Score
@@ -19,6 +19,8 @@ __all__ = ["Prompts"]
 class Prompts:
     """The prompts of a file (as the prompt source `file` reads it), several pictures each, judged by a judge.
 
+    `judge` is the name of one, or a section with its settings. The number is the share of pictures that the judge calls
+    exactly right, or the mean score of one that knows more and less only, such as PickScore.
     Keep them apart from the prompts that a run trains on, and use another judge than the one it trains with if you
     can: a model also learns its judge's weaknesses.
     """
@@ -27,11 +29,10 @@ class Prompts:
         self,
         *,
         path: str,
-        judge: str,
+        judge: Annotated[Judge, components.Part("judges")],
         images_per_prompt: Annotated[int, Field(ge=1)] = 4,
         seed: int = 0,
     ) -> None:
-        components.find("judges", judge)
         self.judge, self.images_per_prompt, self.seed = judge, images_per_prompt, seed
         read = components.find("prompts", "file")(path=path)()
         self._prompts = [replace(prompt, category=prompt.category or "prompts") for prompt in read]
@@ -47,7 +48,7 @@ class Prompts:
 
     def measure(self, prompts: list[Prompt], images: list[list[Image.Image]]) -> list[Row]:
         """Judge each picture; one row a picture, in order."""
-        return judged(self.judge, prompts, images)
+        return rows(self.judge, prompts, images)
 
     def is_held_out(self, text: str) -> bool:
         """Whether a prompt is one of the file's."""
@@ -55,4 +56,4 @@ class Prompts:
 
     def check(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
         """Judge one picture a prompt by the benchmark's judge."""
-        return checked(self.judge, prompts, images)
+        return self.judge(prompts, images)

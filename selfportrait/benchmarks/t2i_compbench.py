@@ -81,8 +81,8 @@ class T2iCompbench:
         self.official_quirks = official_quirks
         self._set = _parts.PromptSet([*_all_prompts(path, categories)], images_per_prompt)
         self._official = None if results is None else _results.compbench(results, images_per_prompt)
-        self._vqa, self._clip = _parts.Part("judges", vqa, ask="questions"), _parts.Part("judges", clip)
-        self._detector, self._depth = _parts.Part("detectors", detector, threshold=threshold), Depth(depth)
+        self._vqa, self._clip = _parts.ByName("judges", vqa, ask="questions"), _parts.ByName("judges", clip)
+        self._detector, self._depth = _parts.ByName("detectors", detector, threshold=threshold), Depth(depth)
 
     def prompts(self) -> list[Prompt]:
         """The prompts, category by category in the files' order; `spec` is what the rules read in them."""
@@ -127,7 +127,7 @@ class T2iCompbench:
         has_chunks = category in (*ATTRIBUTES, "complex") and self.chunker != "spacy"
         return f"approx:{'+'.join(names)}" + (f",chunker={self.chunker}" if has_chunks else "")
 
-    def _judges(self, category: str) -> list[_parts.Part]:
+    def _judges(self, category: str) -> list[_parts.ByName]:
         if category in ATTRIBUTES:
             return [self._vqa]
         if category == "non_spatial":

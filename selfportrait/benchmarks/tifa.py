@@ -60,7 +60,8 @@ class Tifa:
     ) -> None:
         own = list(_prompts(_files.locate(path, FILES, SOURCE)))
         self._set = _parts.PromptSet(own, images_per_prompt)
-        self._vqa, self._sentences, self.soft = _parts.Part("judges", vqa, ask="questions"), Sentences(sentences), soft
+        self._vqa = _parts.ByName("judges", vqa, ask="questions")
+        self._sentences, self.soft = Sentences(sentences), soft
 
     def prompts(self) -> list[Prompt]:
         """The captions, in the file's order; `spec` holds their questions, the category is their source."""

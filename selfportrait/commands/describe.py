@@ -102,8 +102,8 @@ def _limits(metadata: tuple[Any, ...]) -> list[str]:
 
 
 def _default(parameter: inspect.Parameter, hint: Any) -> str | None:
-    if part := components.part(hint):
-        return json.dumps(part.default)
     if parameter.default is inspect.Parameter.empty:
         return None
+    if part := components.part(hint):
+        return json.dumps(part.default)
     return json.dumps(parameter.default, default=str, ensure_ascii=False)

@@ -3,7 +3,6 @@
 Read this to see what `--run` keeps, whose a setting is, and what the table shows.
 """
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from selfportrait.commands.given_pictures import Given, given_pictures
 from selfportrait.commands.improve import accuracy_cell, accuracy_layout, pass_cell
 from selfportrait.commands.loading import Source
 from selfportrait.config import Section
-from selfportrait.evaluations import FILE, is_published, summed
+from selfportrait.evaluations import FILE, is_published, mean_scores, summed
 from selfportrait.stages.evaluation import PICTURES_PER_PART, PROMPTS_PER_PART, Pictures, Shown
 from selfportrait.types import Prompt
 
@@ -41,7 +40,7 @@ def sections(names: Sequence[str], settings: Mapping[str, Any], seed: int | None
         own[name][rest] = value
     for name in names if seed is not None else ():
         own[name]["seed"] = seed
-    return {name: config.bind_section("benchmark", {"name": name, **_nested(name, own[name])}) for name in names}
+    return {name: config.bind_section("benchmark", {"name": name, **own[name]}) for name in names}
 
 
 def _owner(key: str, names: Sequence[str]) -> tuple[str, str]:
@@ -54,28 +53,6 @@ def _owner(key: str, names: Sequence[str]) -> tuple[str, str]:
     if len(names) == 1:
         return names[0], rest if head == PREFIX and rest else key
     raise ValueError(f"--set {key}: say whose setting it is, such as {PREFIX}.{names[0]}.{key}")
-
-
-def _nested(name: str, flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a judge, such as detector.path, below it; its name is the benchmark's default unless it is given."""
-    parameters = inspect.signature(components.find("benchmarks", name)).parameters
-    nested: dict[str, Any] = {}
-    for key, value in sorted(flat.items(), key=lambda item: item[0].count(".")):
-        first, *further = key.split(".")
-        if not further:
-            nested[first] = value
-            continue
-        default = parameters[first].default if first in parameters else {}
-        below = nested[first] = _section(nested.get(first, default))
-        for part in further[:-1]:
-            below[part] = below = _section(below.get(part, {}))
-        below[further[-1]] = value
-    return nested
-
-
-def _section(value: Any) -> dict[str, Any]:
-    """A component by name as a section of settings, and a copy of what is one."""
-    return {"name": value} if isinstance(value, str) else dict(value or {})
 
 
 # Measuring
@@ -144,7 +121,10 @@ def _drawn_later(model: Callable[[], Any], benchmark: Benchmark) -> Pictures:
 def _judged(benchmark: Benchmark, pictures: Pictures, folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(benchmark, measures.Published):
         stages.judge_pictures(pictures, benchmark, folder, PROMPTS_PER_PART)
-        return dict(aggregate(stages.verdicts(folder)))
+        rows = stages.verdicts(folder)
+        if any(row["exact"] is None and row["score"] is not None for row in rows):  # a judge of more and less
+            return {**mean_scores(rows)}
+        return dict(aggregate(rows))
     prompts = benchmark.prompts()
     per_part = max(1, min(PROMPTS_PER_PART, PICTURES_PER_PART // max(1, len(benchmark.seeds(prompts[0])))))
     stages.judge_pictures(pictures, benchmark, folder, per_part, label=name)

@@ -8,12 +8,12 @@ from typing import Any
 
 from PIL import Image
 
-from selfportrait.judges._parts import Part
+from selfportrait.judges._members import Member
 from selfportrait.types import Prompt, Score
 
 __all__ = ["Weighted"]
 
-NOBODY: dict[str, Part] = {}
+NOBODY: dict[str, Member] = {}
 
 
 class Weighted:
@@ -27,7 +27,7 @@ class Weighted:
     A part's name is its judge's, or any other word where it has a setting `name`.
     """
 
-    def __init__(self, *, parts: dict[str, Part], watch: dict[str, Part] = NOBODY) -> None:
+    def __init__(self, *, parts: dict[str, Member], watch: dict[str, Member] = NOBODY) -> None:
         self.parts, self.watch = parts, watch
         both = [name for name in self.watch if name in parts]
         if both:

@@ -10,6 +10,7 @@ from PIL import Image
 from selfportrait.benchmarks.base import aggregate
 from selfportrait.benchmarks.micro import Micro
 from selfportrait.benchmarks.prompts import Prompts
+from selfportrait.judges.micro_questions import MicroQuestions
 from selfportrait.micro.language import parse
 from selfportrait.micro.scenes import CATEGORIES, SHAPE_CATEGORIES, is_held_out, lay_out
 from selfportrait.micro.words import draw_word
@@ -93,7 +94,7 @@ def test_what_is_held_out_and_what_a_picture_shows_can_be_told_of_any_prompt() -
 
 def test_a_file_of_prompts_is_held_out_as_a_whole(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("one red circle\ntwo blue stars\n")
-    benchmark = Prompts(path=str(tmp_path / "p.txt"), judge="micro_questions")
+    benchmark = Prompts(path=str(tmp_path / "p.txt"), judge=MicroQuestions())
     assert benchmark.is_held_out("Two  blue stars.")
     assert not benchmark.is_held_out("three blue stars")
     (prompt, _) = benchmark.prompts()

@@ -88,6 +88,15 @@ def hpd(tmp_path, texts, **settings):
     return HpdV2(path=str(tmp_path), styles=("anime",), judges=("hps",), **settings)
 
 
+def test_a_judge_may_be_made_of_several(tmp_path) -> None:
+    parts = {"clip_score": {"weight": 2}, "second": {"name": "count", "detector": {"name": "micro"}}}
+    built = parti(tmp_path, "a cat\tAnimals\tBasic\t", judges=({"name": "weighted", "parts": parts},))
+    built.ready()
+    judge = built._judges["weighted"].built
+    assert judge.parts["clip_score"].weight == 2
+    assert type(judge.parts["second"].judge.detector).__name__ == "Micro"
+
+
 def test_hps_has_the_deviation_of_its_chunks_of_80(tmp_path, monkeypatch) -> None:
     # 80 of 0.2 and 80 of 0.3: the mean is 0.25, the chunks' means are 0.2 and 0.3, their deviation 0.05.
     use(monkeypatch, {"hps": Says(score=lambda prompt, _: Score(0.2 if int(prompt.text) < 80 else 0.3))})

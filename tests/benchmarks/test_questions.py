@@ -2,13 +2,13 @@
 
 import csv
 import json
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import pytest
 from given import DATA, Says, picture, use
 
 from selfportrait import components
-from selfportrait.benchmarks._parts import Part
+from selfportrait.benchmarks._parts import ByName
 from selfportrait.benchmarks._questions import Asked, dependent, in_place, items
 from selfportrait.benchmarks._sentences import Sentences
 from selfportrait.benchmarks.dpg_bench import DpgBench
@@ -142,23 +142,16 @@ class Server:
         self.url = url
 
 
-class Slot(NamedTuple):
-    """How a setting is marked that is a component of another slot."""
-
-    slot: str
-    default: str
-
-
 class Relay:
-    def __init__(self, *, vlm: Annotated[Any, Slot("vlms", "server")] = None) -> None:
+    def __init__(self, *, vlm: Annotated[Any, components.Part("vlms", "server")] = None) -> None:
         self.vlm = vlm
 
 
 def test_a_judge_may_take_a_component_of_its_own(monkeypatch) -> None:
     monkeypatch.setattr(components, "find", lambda slot, name: {"relay": Relay, "server": Server}[name])
-    assert Part("judges", {"name": "relay", "vlm": {"url": "x"}}).built.vlm.url == "x"
-    with pytest.raises(ValueError, match="server needs url: say so, as in {name: server, url: ...}"):
-        assert Part("judges", {"name": "relay", "vlm": "server"}).built
+    assert ByName("judges", {"name": "relay", "vlm": {"url": "x"}}).built.vlm.url == "x"
+    with pytest.raises(ValueError, match=r"judges.relay.vlm.url is missing"):
+        assert ByName("judges", {"name": "relay", "vlm": "server"}).built
 
 
 def test_dpg_takes_the_texts_beside_its_questions(tmp_path, monkeypatch) -> None:

@@ -312,12 +312,15 @@ def test_results_of_the_official_scorers_are_found_by_their_running_number(folde
 def test_only_the_asked_categories_need_judges(folder) -> None:
     with pytest.raises(ValueError, match="Unknown component 'nobody' in judges"):
         T2iCompbench(path=folder, categories=("color",), vqa="nobody").ready()
-    with pytest.raises(ValueError, match="handed a model at run time"):
+    with pytest.raises(ValueError, match="waits for the model in training"):
         T2iCompbench(path=folder, categories=("color",), vqa="self_vqa").ready()
-    with pytest.raises(ValueError, match="Unknown setting thresh of grounding_dino: did you mean 'threshold'"):
+    with pytest.raises(
+        ValueError,
+        match=r"Unknown setting .*grounding_dino: did you mean 'threshold'",
+    ):
         T2iCompbench(path=folder, categories=("spatial",), detector={"name": "grounding_dino", "thresh": 1}).ready()
     wrong = {"name": "grounding_dino", "threshold": "high"}
-    with pytest.raises(ValueError, match="grounding_dino.threshold = 'high': input should be a valid number"):
+    with pytest.raises(ValueError, match='grounding_dino.threshold = "high": should be a number'):
         T2iCompbench(path=folder, categories=("spatial",), detector=wrong).ready()
     built = T2iCompbench(path=folder, categories=("spatial",), detector="grounding_dino", threshold=0.25)
     built.ready()

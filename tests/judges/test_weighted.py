@@ -7,7 +7,7 @@ from PIL import Image
 
 from selfportrait import components, config
 from selfportrait.commands import describe
-from selfportrait.judges._parts import Part
+from selfportrait.judges._members import Member
 from selfportrait.judges.clip_score import ClipScore
 from selfportrait.judges.pick_score import PickScore
 from selfportrait.judges.weighted import Weighted
@@ -25,7 +25,7 @@ def says(*values: float | None):
 
 
 def test_by_hand() -> None:
-    parts = {"raw": Part(says(0.3, 0.1), 2.0), "z": Part(says(21.0, 19.0), 0.5, mean=20.0, std=4.0)}
+    parts = {"raw": Member(says(0.3, 0.1), 2.0), "z": Member(says(21.0, 19.0), 0.5, mean=20.0, std=4.0)}
     # 2 * .3 + .5 * (21 - 20) / 4 = .725 and 2 * .1 - .125 = .075
     scores = Weighted(parts=parts)(PROMPTS, PICTURES)
     assert [score.value for score in scores] == pytest.approx([0.725, 0.075])
@@ -38,7 +38,7 @@ def test_by_hand() -> None:
 
 
 def test_a_missing_part_makes_a_missing_score() -> None:
-    scores = Weighted(parts={"a": Part(says(1.0, 1.0)), "b": Part(says(None, 2.0))})(PROMPTS, PICTURES)
+    scores = Weighted(parts={"a": Member(says(1.0, 1.0)), "b": Member(says(None, 2.0))})(PROMPTS, PICTURES)
     assert scores[0].value is None
     assert scores[0].reason == "b: nothing to see"
     assert scores[0].details["parts"]["a"]["score"] == 1.0
@@ -46,15 +46,15 @@ def test_a_missing_part_makes_a_missing_score() -> None:
 
 
 def test_who_watches_counts_nothing_and_spoils_nothing() -> None:
-    watch = {"held_out": Part(says(None, 5.0))}
-    scores = Weighted(parts={"a": Part(says(1.0, 2.0))}, watch=watch)(PROMPTS, PICTURES)
+    watch = {"held_out": Member(says(None, 5.0))}
+    scores = Weighted(parts={"a": Member(says(1.0, 2.0))}, watch=watch)(PROMPTS, PICTURES)
     assert [score.value for score in scores] == [1.0, 2.0]
     assert [score.details["watch"]["held_out"]["score"] for score in scores] == [None, 5.0]
     assert scores[0].details["watch"]["held_out"]["reason"] == "nothing to see"
 
 
 def test_a_judge_is_not_trained_on_and_held_out() -> None:
-    part = {"a": Part(says(1.0))}
+    part = {"a": Member(says(1.0))}
     with pytest.raises(ValueError, match="a is among the parts and watches"):
         Weighted(parts=part, watch=part)
 

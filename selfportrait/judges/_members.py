@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from selfportrait.types import Score
 
-__all__ = ["Part"]
+__all__ = ["Member"]
 
 
-class Part(NamedTuple):
+class Member(NamedTuple):
     """A built judge with its weight; with a mean and a standard deviation its scores count as (score - mean) / std."""
 
     judge: Any
