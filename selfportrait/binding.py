@@ -9,14 +9,25 @@ import functools
 import inspect
 import json
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import pydantic
 
 from selfportrait import components
 
-__all__ = ["bind", "check", "check_call", "hints", "kind", "put", "require_no_policy", "run_time", "settings_of"]
+__all__ = [
+    "bind",
+    "check",
+    "check_call",
+    "hints",
+    "kind",
+    "put",
+    "require_no_policy",
+    "run_time",
+    "settings_of",
+    "within",
+]
 
 _WEIGHT = Annotated[float, pydantic.Field(gt=0)]
 _FINITE = Annotated[float, pydantic.Field(allow_inf_nan=False)]
@@ -127,6 +138,18 @@ def _bind_part(key: str, part: components.Part, given: Any) -> tuple[Any, dict[s
     return component(**values), {"name": name, **resolved}
 
 
+def within(component: Callable[..., Any], resolved: Mapping[str, Any]) -> Iterator[Callable[..., Any]]:
+    """The component and those that are its settings, at any depth, by its settings as they were resolved."""
+    yield component
+    for setting, hint in hints(component).items():
+        own = resolved.get(setting)
+        if (part := components.part(hint)) is not None and own is not None:
+            yield from within(components.find(part.slot, own["name"]), own)
+        elif (slot := _SLOTS.get(_held(hint) or "")) is not None:
+            for name, inner in (own or {}).items():
+                yield from within(components.find(slot, inner.get("name", name)), inner)
+
+
 def require_no_policy(key: str, name: str, component: Callable[..., Any]) -> None:
     """Refuse a component that waits for the model in training where there is none to hand to it."""
     if run_time(component):
@@ -216,6 +239,7 @@ _BINDERS: dict[str | None, Callable[[str, Any], tuple[dict[str, Any], dict[str, 
     "Term": _bind_terms,
     "Member": _bind_members,
 }
+_SLOTS = {"Term": "losses", "Member": "judges"}
 
 
 def _adapter(hint: Any) -> pydantic.TypeAdapter[Any]:

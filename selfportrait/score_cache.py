@@ -5,7 +5,7 @@ Read this to learn when a picture is judged again: when any of these is another,
 
 import fcntl
 import hashlib
-import importlib
+import inspect
 import json
 import os
 import re
@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
-from selfportrait import __version__, store
+from selfportrait import __version__, binding, store
+from selfportrait.config import Section
 from selfportrait.types import Score
 
 __all__ = ["FOLDER", "Key", "ScoreCache", "file_hash", "identity"]
 
 FOLDER = "SELFPORTRAIT_SCORES"  # the environment variable that says where scores are kept
-_NOT_THE_SCORE = ("batch_size", "device")  # settings that change rounding at most
+_NOT_THE_SCORE = ("batch_size", "device", "cache")  # settings that change rounding at most; answers that are kept grow
 _HUB = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(?:/(?P<file>[\w./+-]+))?")
 
 
@@ -109,19 +110,20 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
+def identity(section: Section) -> dict[str, Any]:
     """What a judge's scores depend on: its settings, its code, the package, and the files that the settings name.
 
-    `settings` are a config section as it was resolved. A folder or file is told by names, sizes and times, a model of
-    the hub by the commit that is in its cache; one that is not there yet has none, and gets one when it is loaded.
+    The code is that of the judge and of all that it takes: judges, a detector, a vision-language model. A folder or
+    file is told by names, sizes and times, a model of the hub by the commit that is in its cache; one that is not there
+    yet has none, and gets one when it is loaded.
     """
-    kept = _kept(settings)
-    modules = {name: importlib.import_module(f"selfportrait.judges.{name}") for name in sorted(_judges(settings))}
+    kept = _kept(section.resolved)
+    code = {one.__module__: Path(inspect.getfile(one)) for one in binding.within(section.component, section.resolved)}
     files = {text: mark for text in sorted(_texts(kept)) if (mark := _mark(text))}
     return {
         "judge": kept,
         "files": files,
-        "code": {name: file_hash(Path(str(module.__file__))) for name, module in modules.items()},
+        "code": {module.removeprefix("selfportrait."): file_hash(code[module]) for module in sorted(code)},
         "version": __version__,
     }
 
@@ -130,13 +132,6 @@ def _kept(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _kept(one) for key, one in value.items() if key not in _NOT_THE_SCORE}
     return value
-
-
-def _judges(settings: Mapping[str, Any]) -> set[str]:
-    """The judge of a section, and those in it."""
-    inner = [one for one in settings.values() if isinstance(one, Mapping)]
-    own = {settings["name"]} if isinstance(settings.get("name"), str) else set()
-    return own.union(*map(_judges, inner))
 
 
 def _texts(value: Any) -> set[str]:

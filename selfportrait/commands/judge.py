@@ -91,7 +91,7 @@ def _batches(items: Sequence[Item]) -> list[Sequence[Item]]:
 
 
 def _cache(section: Section, folder: Path) -> ScoreCache:
-    return ScoreCache(folder, section.resolved["name"], identity(section.resolved))
+    return ScoreCache(folder, section.resolved["name"], identity(section))
 
 
 def as_json(verdicts: Sequence[Verdict]) -> str:

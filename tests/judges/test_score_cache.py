@@ -134,7 +134,7 @@ def test_an_unreadable_picture_is_refused_by_name(folder: Path, tmp_path: Path, 
 
 
 def section(**settings):
-    return bind_section("judge", {"name": "clip_score", **settings}).resolved
+    return bind_section("judge", {"name": "clip_score", **settings})
 
 
 def test_settings_and_files_make_an_identity_but_batch_and_device_do_not(tmp_path: Path) -> None:
@@ -150,6 +150,17 @@ def test_settings_and_files_make_an_identity_but_batch_and_device_do_not(tmp_pat
     (model / "weights").write_bytes(b"two")
     os.utime(model / "weights", ns=(1, 1))
     assert same != identity(section(path=path))
+
+
+def test_what_a_judge_takes_is_part_of_its_identity(folder: Path, tmp_path: Path, capsys) -> None:
+    counting = bind_section("judge", {"name": "count", "detector": "micro"})
+    asking = bind_section("judge", {"name": "weighted", "parts": {"a": {"name": "vlm", "ask": "prompt"}}})
+    assert sorted(identity(counting)["code"]) == ["detectors.micro", "judges.count"]
+    assert sorted(identity(asking)["code"]) == ["judges.vlm", "judges.weighted", "vlms.local"]
+    assert main(["judge", "--judge", "count", "--set", "detector=micro", "--cache", str(tmp_path), str(folder)]) == 0
+    assert len(list(tmp_path.glob("count-*/scores.jsonl"))) == 1
+    kept = bind_section("judge", {"name": "vlm", "vlm": {"name": "local", "cache": str(folder / "metadata.jsonl")}})
+    assert identity(kept) == identity(bind_section("judge", {"name": "vlm"}))
 
 
 def test_a_model_of_the_hub_is_told_by_its_commit(tmp_path: Path, monkeypatch) -> None:

@@ -101,10 +101,10 @@ def test_a_config_that_does_not_fit_is_refused_before_anything_loads(parts: obje
 
 
 def test_its_parts_are_part_of_what_a_kept_score_depends_on(tmp_path: Path) -> None:
-    first = identity(bound({"clip_score": {"batch_size": 4}, "micro_count": None}).resolved)
-    assert set(first["code"]) == {"weighted", "clip_score", "micro_count"}
-    assert first == identity(bound({"clip_score": {"batch_size": 8}, "micro_count": None}).resolved)
-    assert first != identity(bound({"clip_score": {"weight": 2}, "micro_count": None}).resolved)
+    first = identity(bound({"clip_score": {"batch_size": 4}, "micro_count": None}))
+    assert set(first["code"]) == {"judges.weighted", "judges.clip_score", "judges.micro_count"}
+    assert first == identity(bound({"clip_score": {"batch_size": 8}, "micro_count": None}))
+    assert first != identity(bound({"clip_score": {"weight": 2}, "micro_count": None}))
 
 
 def test_its_settings_in_words() -> None:
