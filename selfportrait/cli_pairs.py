@@ -13,7 +13,8 @@ from selfportrait.options import AsJson, Settings, example
 __all__ = ["preference_pairs"]
 
 preference_pairs = typer.Typer(
-    rich_markup_mode="rich", help="Preference pairs: look through a dataset of them, or take those of a run elsewhere."
+    rich_markup_mode="rich",
+    help="Preference pairs: look through a dataset of them, ask whether a judge agrees, or take a run's elsewhere.",
 )
 
 
@@ -41,6 +42,42 @@ def check(
     console.echo(f"{counts['kept']} pairs")
     for reason, count in counts["dropped"].items():
         console.echo(f"{count} dropped: {reason}")
+
+
+@preference_pairs.command(
+    epilog=example(
+        "pairs agreement hpd --set path=HPDv2/test.json --judge hps --set judge.path=HPS_v2.1_compressed.pt",
+        "pairs agreement pick_a_pic --set path=pickapic_v2 --set split=test_unique --judge pick_score --tie 0.1",
+    )
+)
+def agreement(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name from `selfportrait components preferences`.")],
+    judge: Annotated[str, typer.Option("--judge", metavar="JUDGE", help="From `selfportrait components judges`.")],
+    settings: Settings = None,
+    tie: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Count ties too: the judge's where the chances are no further apart."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how often a judge prefers the picture that people preferred, with a 95 % interval over prompts.
+
+    --set takes settings of the dataset, and with `judge.` in front those of the judge. Without --tie, pairs that people
+    called equal are left out of the pairs' number.
+    """
+    console.silence_libraries()
+    of_dataset, of_judge = key_values.split(key_values.parse(settings or []), "judge")
+    section = config.bind_section("judge", {"name": judge, **of_judge})
+    if section.takes_policy:
+        raise ValueError(f"The judge {judge} is the model itself, and here is none: take another one")
+    source = config.bind_section("preferences", {"name": name, **of_dataset}).build()
+    from selfportrait.commands import agreement as command
+
+    found = command.agreement(source, section.build(), tie=tie)
+    if as_json:
+        console.echo(json.dumps(found))
+    else:
+        console.show(command.table(found))
 
 
 @preference_pairs.command(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import pydantic
 
-from selfportrait.preferences.base import Dropped
+from selfportrait.preferences.base import Dropped, Tie
 from selfportrait.types import Instance, Picture, PreferencePair
 
 __all__ = ["Limit", "end", "inside", "pair", "preference"]
@@ -52,9 +52,9 @@ def pair(
         return Dropped(index, "empty prompt")
     if label is None:
         return Dropped(index, "no label")
-    if label == 0.5:
-        return Dropped(index, "tie")
     first, second = pictures
+    if label == 0.5:
+        return Dropped(index, "tie", Tie(text, first, second) if first and second else None)
     if first is None or second is None or not (_is_there(first) and _is_there(second)):
         return Dropped(index, "no picture")
     if _are_same(first, second):

@@ -6,26 +6,35 @@ A source gives its rows in order, each a pair or the reason why it is none; a re
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from PIL import Image
 
-from selfportrait.types import PreferencePair
+from selfportrait.types import Picture, PreferencePair
 
-__all__ = ["UNREADABLE", "Decoded", "Dropped", "PreferenceSource", "Reading"]
+__all__ = ["UNREADABLE", "Decoded", "Dropped", "PreferenceSource", "Reading", "Tie"]
 
 UNREADABLE = "unreadable picture"
 _log = logging.getLogger(__name__)
 
 
+class Tie(NamedTuple):
+    """Two pictures of a prompt that somebody compared and called equal."""
+
+    prompt: str
+    first: Picture
+    second: Picture
+
+
 @dataclass(frozen=True)
 class Dropped:
-    """A row that is no pair to train on, with the reason."""
+    """A row that is no pair to train on, with the reason; of a tie, also what was called equal."""
 
     index: int
     reason: str
+    tie: Tie | None = field(default=None, compare=False)
 
 
 class Decoded(NamedTuple):

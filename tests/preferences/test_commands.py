@@ -23,7 +23,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [["pairs", "check"], ["pairs", "export"]])
+@pytest.mark.parametrize("command", [["pairs", "check"], ["pairs", "export"], ["pairs", "agreement"]])
 def test_help_has_examples(command: list[str], capsys: Capture) -> None:
     assert main([*command, "--help"]) == 0
     assert "Examples" in capsys.readouterr().out
