@@ -126,7 +126,9 @@ def _bind_part(key: str, part: components.Part, given: Any) -> tuple[Any, dict[s
     """Build a component that another one takes as a setting, from its section; it loads no weights yet."""
     own = _section(given)
     if not isinstance(own, dict):
-        raise ValueError(f"{key} = {given!r}: should be a section of settings, such as {key}.name={part.default or '...'}")
+        raise ValueError(
+            f"{key} = {given!r}: should be a section of settings, such as {key}.name={part.default or '...'}"
+        )
     name = own.pop("name", part.default)
     if name is None:
         raise ValueError(f"{key}.name is missing: one of {', '.join(components.names(part.slot))}")

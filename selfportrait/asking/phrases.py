@@ -24,6 +24,23 @@ _DETERMINER = "|".join(ARTICLES + NUMBERS)
 _SPLIT = re.compile(rf"[.;:!?]|,(?= *(?:{_DETERMINER})\b)|\b(?:{_BETWEEN})\b")
 _STARTS = re.compile(rf"\b(?=(?:{_DETERMINER})\b)")
 _NO_OBJECTS = (*_PLACES, "range", "background")  # OSPO's list, and a background, which is where nothing else is
+_SHEARS = (
+    "scissors",
+    "skis",
+    "pants",
+    "jeans",
+    "trousers",
+    "shorts",
+    "glasses",
+    "sunglasses",
+    "binoculars",
+    "headphones",
+)
+_COMPOUNDS = (  # whose first word only looks like a verb
+    "parking meter", "parking lot", "dining table", "dining room", "living room", "washing machine", "sewing machine",
+    "swimming pool", "frying pan", "cutting board", "ironing board", "rocking chair", "sleeping bag", "shopping cart",
+    "shopping bag", "fishing rod", "chewing gum",
+)  # fmt: skip
 _NO_PARTICIPLE = r"r|k|w|str|sw|spr|br|earr|build|paint|draw|ceil|cloth|pudd|end"  # ring, king, wing, string, ...
 
 
@@ -31,8 +48,9 @@ def noun_phrases(text: str) -> list[str]:
     """The noun phrases of a caption, lower case, with their articles or numbers, none twice.
 
     A phrase is what stands between prepositions, conjunctions, forms of to be and articles. Left out of it are a
-    participle after the noun ("wearing"), a word between it and the next article ("chases"), and an s-form after "a"
-    ("stands"). Other verbs stay in ("the cat sleeps on"), and what follows a participle without an article is lost.
+    participle after the noun ("wearing", but not that of "parking meter"), a word between it and the next article
+    ("chases"), and an s-form after "a" ("stands", but not "scissors"). Other verbs stay in ("the cat sleeps on"), and
+    what follows a participle without an article is lost.
     """
     found = []
     for piece in _SPLIT.split(text.lower()):
@@ -47,11 +65,15 @@ def noun_phrases(text: str) -> list[str]:
 def _without_verb(words: list[str], *, has_object: bool) -> list[str]:
     is_determined = bool(words) and words[0] in ARTICLES + NUMBERS
     after_noun = range(2 if is_determined else 1, len(words) if has_object else len(words) - 1)  # a ring is no verb
-    participle = next((i for i in after_noun if words[i].endswith("ing")), None)
+    participle = next((i for i in after_noun if words[i].endswith("ing") and not _is_compound(words[i : i + 2])), None)
     if participle is not None:
         return words[:participle]
-    is_s_form = words[:1] in (["a"], ["an"]) and len(words) > 2 and is_plural(words[-1])
+    is_s_form = words[:1] in (["a"], ["an"]) and len(words) > 2 and is_plural(words[-1]) and words[-1] not in _SHEARS
     return words[:-1] if has_object or is_s_form else words
+
+
+def _is_compound(words: list[str]) -> bool:
+    return " ".join(words) in _COMPOUNDS or " ".join(words).removesuffix("s") in _COMPOUNDS
 
 
 def _names_something(phrase: str) -> bool:

@@ -25,6 +25,7 @@ _IRREGULAR = {
     "shoes": "shoe", "canoes": "canoe", "horseshoes": "horseshoe", "toes": "toe", "movies": "movie",
     "cookies": "cookie", "zombies": "zombie", "pies": "pie", "ties": "tie", "neckties": "necktie", "buses": "bus",
     "gases": "gas", "lenses": "lens", "caches": "cache", "axes": "axe", "headaches": "headache", "selfies": "selfie",
+    "broccolis": "broccoli", "taxis": "taxi", "kiwis": "kiwi", "bikinis": "bikini", "zucchinis": "zucchini",
     "scissors": "scissors", "binoculars": "binoculars", "sports": "sports", "pants": "pants", "jeans": "jeans",
     "trousers": "trousers", "shorts": "shorts", "tongs": "tongs", "headphones": "headphones",
     **{f"{stem}ves": f"{stem}fe" for stem in ("kni", "li", "wi")},

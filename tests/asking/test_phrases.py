@@ -14,6 +14,9 @@ from selfportrait.asking.phrases import objects
         ("A copper bell hangs left of a round window.", ["bell", "window"]),
         ("children playing in front of a brick building", ["children", "building"]),
         ("on the left", []),
+        ("a pink scissors and a red skis", ["scissors", "skis"]),
+        ("a red dining table and two yellow parking meters", ["table", "meters"]),
+        ("a man washing a car and a woman stands", ["man", "car", "woman"]),
     ],
 )
 def test_objects_are_the_heads_of_noun_phrases(text: str, words: list[str]) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -13,6 +14,7 @@ from selfportrait.judges._wanted import Wanted, given, read, singular
 from selfportrait.judges.count import Count
 from selfportrait.types import Detection, Prompt
 
+GENEVAL = Path("/work/shared/data/geneval/evaluation_metadata.jsonl")
 BLANK = Image.new("RGB", (40, 30))
 
 
@@ -63,6 +65,7 @@ def judged(detector, text: str, **settings):
         ("a pair of scissors", {"scissors": 1}),
         ("a dog and a dog", {"dog": 2}),
         ("two hot dogs", {"hot dog": 2}),
+        ("an orange scissors and four broccolis", {"orange scissors": 1, "broccoli": 4}),
         ("no dogs", {"dog": 0}),
         ("the dog and several cats", {}),
         ("dogs", {}),
@@ -226,3 +229,17 @@ def test_a_wrong_detector_is_refused_in_a_sentence(detector: object, sentence: s
     with pytest.raises(ValueError, match="judge|detectors") as caught:
         config.bind_section("judge", {"name": "count", "detector": detector})
     assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.skipif(not GENEVAL.is_file(), reason="the published prompts are not here")
+def test_every_published_prompt_of_geneval_reads_as_its_counts() -> None:
+    """By the prompt's words alone what the file says of it, with the detector of its classes."""
+    label = find("detectors", "d_fine")().label
+    for line in GENEVAL.read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        wanted, said = {}, {}
+        for one in given(record):
+            wanted[label(one.name)] = one.count
+        for one in read(record["prompt"]):
+            said[label(one.name)] = one.count
+        assert said == wanted, record["prompt"]
