@@ -4,9 +4,10 @@ Read this to see how an answer becomes one of the choices.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -43,7 +44,9 @@ class Tifa:
     with `answer(images, questions)` alone, which only says yes or no, every choice is asked for by "{question}
     {choice}?" and the likeliest is taken (`choices=yes_no` in the protocol). TIFA is the mean over captions; the
     element types are over questions. With `soft` a question is worth the probability of its right answer, as in
-    Soft-TIFA (https://arxiv.org/abs/2512.16853, its arithmetic mean), for judges that give one.
+    Soft-TIFA (https://arxiv.org/abs/2512.16853), for judges that give one. A picture's score is the arithmetic `mean`
+    of its questions' worths, or the geometric one (Soft-TIFA's GM), which is 0 where one of them is: how far all of the
+    caption is there at once, and without `soft` whether it is.
     Pictures are seeded 42. Source: tifascore of https://github.com/Yushi-Hu/tifa.
     """
 
@@ -56,12 +59,13 @@ class Tifa:
         vqa: str | dict[str, Any] = "blip_vqa",
         sentences: str = "sentence-transformers/all-mpnet-base-v2",
         soft: bool = False,
+        mean: Literal["arithmetic", "geometric"] = "arithmetic",
         images_per_prompt: Annotated[int, Field(ge=1)] = 1,
     ) -> None:
         own = list(_prompts(_files.locate(path, FILES, SOURCE)))
         self._set = _parts.PromptSet(own, images_per_prompt)
         self._vqa = _parts.ByName("judges", vqa, ask="questions")
-        self._sentences, self.soft = Sentences(sentences), soft
+        self._sentences, self.soft, self.mean = Sentences(sentences), soft, mean
 
     def prompts(self) -> list[Prompt]:
         """The captions, in the file's order; `spec` holds their questions, the category is their source."""
@@ -86,7 +90,8 @@ class Tifa:
     def protocol(self, category: str) -> str:
         """The published numbers are mPLUG's; name whose answers yours are."""
         how = "" if hasattr(self._vqa.built, "reply") else ",choices=yes_no"
-        return f"approx:{self._vqa.name}{how}" + (",soft" if self.soft else "")
+        of_all = ",mean=geometric" if self.mean == "geometric" else ""
+        return f"approx:{self._vqa.name}{how}" + (",soft" if self.soft else "") + of_all
 
     def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
         """Judge each picture; one row a picture, in order."""
@@ -112,7 +117,9 @@ class Tifa:
                     "worth": one.p_right if self.soft else float(right),
                 }
             )  # fmt: skip
-        return Score(float(np.mean([one["worth"] for one in kept])), None, {"questions": kept})
+        worths = [one["worth"] for one in kept]
+        value = math.prod(worths) ** (1 / len(worths)) if self.mean == "geometric" else float(np.mean(worths))
+        return Score(value, None, {"questions": kept})
 
     def _in_words(self, images: Sequence[Image.Image], asked: Sequence[Sequence[Any]]) -> list[list[_Answered | None]]:
         """Take an answer as it stands where it is a choice, else the choice nearest to it."""

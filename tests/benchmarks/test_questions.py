@@ -264,6 +264,26 @@ def test_choices_by_yes_and_no(tmp_path, monkeypatch) -> None:
     assert [row["score"] for row in rows] == [pytest.approx(0.775), pytest.approx(0.3)]
 
 
+def test_the_geometric_mean_asks_for_everything_at_once(tmp_path, monkeypatch) -> None:
+    said = {
+        "is this a dog?": 0.8, "what animal is this? cat?": 0.3, "what animal is this? dog?": 0.1,
+        "how many cats? 1?": 0.6, "how many cats? 2?": 0.3, "how many cats? 3?": 0.1,
+    }  # fmt: skip
+    use(monkeypatch, {"vqa": Says(said)})
+    soft = tifa(tmp_path, soft=True, mean="geometric")
+    rows = soft.measure(soft.prompts(), [[picture()]] * 2)
+    # The dog: the square root of 0.8 times 0.1 of 0.4. The cats: one question, 0.3 of 1.
+    assert [row["score"] for row in rows] == [pytest.approx((0.8 * 0.25) ** 0.5), pytest.approx(0.3)]
+    assert soft.protocol("counting") == "approx:vqa,choices=yes_no,soft,mean=geometric"
+    hard = tifa(tmp_path, mean="geometric")
+    rows = hard.measure(hard.prompts(), [[picture()]] * 2)
+    assert [row["score"] for row in rows] == [0, 0]  # half of the dog's answers are right, and one is not
+    said |= {"what animal is this? dog?": 0.0}
+    rows = soft.measure(soft.prompts(), [[picture()]] * 2)
+    assert rows[0]["score"] == 0
+    assert summarise(Tifa, rows, soft.protocol)["categories"]["animal/human"]["value"] == pytest.approx(0.4)
+
+
 def test_the_map_of_tifa_goes_from_id_to_path(tmp_path) -> None:
     built = tifa(tmp_path)
     assert json.loads(built.index(built.prompts())["images.json"]) == {
