@@ -3,6 +3,7 @@
 Read this to see who judges which category; the formulas are in `_compbench.py`.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from selfportrait.benchmarks import _files, _layouts, _parts, _results
 from selfportrait.benchmarks._chunks import chunker as _chunker
 from selfportrait.benchmarks._depth import Depth
 from selfportrait.benchmarks._judged import one_by_one
+from selfportrait.benchmarks._mllm import ATTRIBUTES, Mllm
 from selfportrait.benchmarks.base import Row, plain
 from selfportrait.measures import OFFICIAL, Entry, Metric, entries_of_pictures, no_extras
 from selfportrait.types import Detection, Prompt, Score
@@ -26,7 +28,6 @@ __all__ = ["T2iCompbench"]
 
 SOURCE = "https://github.com/Karine-Huang/T2I-CompBench (examples/dataset, MIT)"
 NUM_PROMPTS = 300
-ATTRIBUTES = ("color", "shape", "texture")
 Category = Literal["color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex"]
 ALL: tuple[Category, ...] = (
     "color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex",
@@ -56,6 +57,8 @@ class T2iCompbench:
     `official_quirks` keeps what the source does and its paper does not say: a 2D score below 0.5 is 0, the depth map is
     read transposed, in depth the last detection counts, answers are rounded to four decimals. `results` is the folder
     of the official layout in which the official scorers left their vqa_result.json.
+    `mllm`, a vision-language model, judges every category in place of all these: it describes the picture and then
+    grades it, unless `describes` is false, when it grades at once. Source of that: MLLM_eval/ of the repository.
     Differs from the source: UniDet, a detector whose code is not free, is replaced by another; noun chunks are by rule
     unless `chunker` is spacy.
     """
@@ -73,6 +76,8 @@ class T2iCompbench:
         depth: str = "Intel/dpt-hybrid-midas",
         chunker: Literal["rule", "spacy"] = "rule",
         threshold: Annotated[float, Field(ge=0, lt=1)] | None = None,
+        mllm: str | dict[str, Any] | None = None,
+        describes: bool = True,
         official_quirks: bool = True,
         results: str | None = None,
         images_per_prompt: Annotated[int, Field(ge=1)] = 10,
@@ -83,6 +88,11 @@ class T2iCompbench:
         self._official = None if results is None else _results.compbench(results, images_per_prompt)
         self._vqa, self._clip = _parts.ByName("judges", vqa, ask="questions"), _parts.ByName("judges", clip)
         self._detector, self._depth = _parts.ByName("detectors", detector, threshold=threshold), Depth(depth)
+        self._mllm = None
+        if mllm is None and not describes:
+            raise ValueError("benchmark.describes = false: it says how mllm judges, and none is given")
+        if mllm is not None:
+            self._mllm = Mllm(Mllm.by_name(mllm), describes=describes, official_quirks=official_quirks)
 
     def prompts(self) -> list[Prompt]:
         """The prompts, category by category in the files' order; `spec` is what the rules read in them."""
@@ -122,12 +132,17 @@ class T2iCompbench:
         """The judges of a category, and the chunker where it has a say."""
         if self._official is not None:
             return OFFICIAL
+        if self._mllm is not None:
+            chunker = f",chunker={self.chunker}" if category in ATTRIBUTES and self.chunker != "spacy" else ""
+            return f"approx:{self._mllm.name}{chunker}" + ("" if self._mllm.describes else ",turns=1")
         names = [part.name for part in self._judges(category)]
         names += [Path(self._depth.path).name] if category == "3d_spatial" else []
         has_chunks = category in (*ATTRIBUTES, "complex") and self.chunker != "spacy"
         return f"approx:{'+'.join(names)}" + (f",chunker={self.chunker}" if has_chunks else "")
 
     def _judges(self, category: str) -> list[_parts.ByName]:
+        if self._mllm is not None:
+            return [self._mllm.part]
         if category in ATTRIBUTES:
             return [self._vqa]
         if category == "non_spatial":
@@ -147,10 +162,19 @@ class T2iCompbench:
         return rows
 
     def _judge_of(self, category: str) -> Callable[[Sequence[_Drawn]], list[Score]]:
+        if self._mllm is not None:
+            return functools.partial(self._graded, self._mllm, category)
         if category in ATTRIBUTES:
             return self._attributes
         own = {"spatial": self._in_plane, "3d_spatial": self._in_depth, "numeracy": self._numbers}
         return own.get(category) or {"non_spatial": self._cosines, "complex": self._complex}[category]
+
+    def _graded(self, mllm: Mllm, category: str, drawn: Sequence[_Drawn]) -> list[Score]:
+        """Have the vision-language model grade; noun chunks are those of the attributes' questions."""
+        read = _chunker(self.chunker)
+        texts = [one.prompt.text for one in drawn]
+        chunks = [read(text).chunks if category in ATTRIBUTES else () for text in texts]
+        return mllm(category, texts, [one.image for one in drawn], chunks)
 
     def _attributes(self, drawn: Sequence[_Drawn]) -> list[Score]:
         """Multiply P(yes) over the noun chunks."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from given import DATA, Detects, Says, found, picture, use
 
+from selfportrait.asking.pictures import Reply
 from selfportrait.benchmarks import _chunks, _files
 from selfportrait.benchmarks import _compbench as rules
 from selfportrait.benchmarks._depth import Depth
@@ -401,3 +402,102 @@ def test_every_attribute_prompt_has_chunks() -> None:
     assert min(counts) >= 1
     assert sum(count >= 2 for count in counts) >= 0.97 * len(counts)
     assert not any(chunk in _chunks.DROPPED for text in texts for chunk in _chunks.by_rule(text).chunks)
+
+
+# The vision-language model
+
+
+class Looks:
+    """Describes every picture, and grades by words of the question; remembers what it was asked."""
+
+    model = "made/Looker-7B"
+
+    def __init__(self, **grades) -> None:
+        self.grades, self.asked = {key.replace("_", " "): value for key, value in grades.items()}, []
+
+    def __call__(self, requests) -> list[Reply]:
+        self.asked += [text for _, text in requests]
+        return [Reply("Some things.") if "Briefly describe" in text.split("\n")[-1] else self.grade(text)
+                for _, text in requests]  # fmt: skip
+
+    def grade(self, text: str) -> Reply:
+        said = next(value for key, value in self.grades.items() if key in text)
+        return Reply(said if isinstance(said, str) else json.dumps({"score": said, "explanation": "so it is"}))
+
+
+def graded(folder, looks, monkeypatch, **settings):
+    use(monkeypatch, {"looker": looks})
+    built = T2iCompbench(path=folder, mllm="looker", images_per_prompt=1, **settings)
+    built.ready()
+    rows = built.measure(built.prompts(), [[picture()] for _ in built.prompts()])
+    return built, {row["prompt_id"].removeprefix("t2i_compbench-"): row for row in rows}
+
+
+def test_a_model_describes_and_then_grades(folder, monkeypatch) -> None:
+    looks = Looks(
+        green_bench=3, blue_bowl=2, red_car="no idea", white_sheep=4, oval_mug=4, square_box=1, metallic_ring=5,
+        wooden_knife=4, left_of_a_key=1, hidden_by=5, mice='{"score": 3, "expl', rainbow=4, red_hat=2, red_dog="7",
+    )  # fmt: skip
+    built, rows = graded(folder, looks, monkeypatch)
+    assert {name: row["score"] for name, row in rows.items()} == {
+        "color-000": pytest.approx(0.75 * 0.2),  # a product over noun phrases
+        "color-001": None,
+        "shape-000": pytest.approx(0.1),
+        "texture-000": None,  # attributes have no grade of 5
+        "spatial-000": 0.2,
+        "3d_spatial-000": 1,
+        "numeracy-000": 0.6,  # cut off after its grade
+        "non_spatial-000": 0.8,
+        "complex-000": 0.4,
+        "complex-001": None,
+    }
+    assert rows["color-001"]["reason"] == "unparsable: 'no idea'"
+    assert "5 is no grade from 1 to 4" in rows["texture-000"]["reason"]
+    assert rows["color-000"]["details"]["grades"] == [3, 2]
+    assert [built.protocol(name) for name in ("color", "spatial")] == [
+        "approx:mllm=Looker-7B,chunker=rule", "approx:mllm=Looker-7B",
+    ]  # fmt: skip
+    bench = next(text for text in looks.asked if "green bench" in text)
+    assert "Your previous answer: Some things." in bench
+    assert "4: there is bench in the image, and the bench is green.\n" in bench
+    assert "identify any objects and their color in the image. Briefly describe" in bench
+    rainbow = next(text for text in looks.asked if "rainbow" in text)
+    assert "5: the image accurately portrayed the actions" in rainbow
+
+
+def test_in_one_turn_the_mistake_of_the_source_is_kept_where_asked(folder, monkeypatch) -> None:
+    looks = Looks(mice=4, rainbow=4, red_hat=4, red_dog=4)
+    rest = {"categories": ("numeracy", "non_spatial", "complex"), "describes": False}
+    built, rows = graded(folder, looks, monkeypatch, **rest)
+    assert [row["score"] for row in rows.values()] == [0.8] * 4
+    assert len(looks.asked) == 4
+    assert all("4: basically, spatial layout of objects matches the text." in text for text in looks.asked)
+    assert not any("previous answer" in text for text in looks.asked)
+    assert built.protocol("numeracy") == "approx:mllm=Looker-7B,turns=1"
+    looks.asked.clear()
+    graded(folder, looks, monkeypatch, **rest, official_quirks=False)
+    assert not any("spatial layout of objects matches" in text for text in looks.asked)
+    assert "quantities" in looks.asked[0]
+
+
+def test_without_a_description_there_is_no_grade(folder, monkeypatch) -> None:
+    class Silent(Looks):
+        def __call__(self, requests) -> list[Reply]:
+            self.asked += [text for _, text in requests]
+            return [Reply(None, "no reply: timed out") for _ in requests]
+
+    looks = Silent()
+    _, rows = graded(folder, looks, monkeypatch, categories=("color",))
+    assert [(row["score"], row["reason"]) for row in rows.values()] == [(None, "no reply: timed out")] * 2
+    assert len(looks.asked) == 2  # nothing was graded
+
+
+def test_the_model_has_room_for_a_description_and_is_checked_before_anything_is_drawn(folder) -> None:
+    built = T2iCompbench(path=folder, mllm={"name": "local", "path": "owner/model"}, images_per_prompt=1)
+    assert built._mllm is not None
+    assert built._mllm.part.built.max_new_tokens == 512
+    assert built.protocol("spatial") == "approx:mllm=model"
+    with pytest.raises(ValueError, match="vlms.local.pth of vlms.local: did you mean 'path'"):
+        T2iCompbench(path=folder, mllm={"name": "local", "pth": "x"}).ready()
+    with pytest.raises(ValueError, match="it says how mllm judges, and none is given"):
+        T2iCompbench(path=folder, describes=False)
