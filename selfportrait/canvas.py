@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from selfportrait import images
 from selfportrait.boxes import Box, Size, overlap
 
-__all__ = ["LONGEST", "Canvas", "fit", "rgb"]
+__all__ = ["LONGEST", "Canvas", "fit"]
 
 LONGEST = 2048  # px; the networks see 384 to 1333 of them
 SHORTEST = 32  # px
@@ -56,23 +57,14 @@ def fit(picture: Image.Image, *, longest: int = LONGEST) -> Canvas:
     """Put a picture on a canvas of at most `longest` pixels a side; a usual picture is its own canvas."""
     factor = min(1.0, longest / max(picture.size))
     width, height = (max(1, round(side * factor)) for side in picture.size)
-    shown = rgb(picture) if factor == 1 else rgb(picture).resize((width, height), Image.Resampling.BICUBIC)
+    shown = images.to_rgb(picture)
+    shown = shown if factor == 1 else shown.resize((width, height), Image.Resampling.BICUBIC)
     least = max(SHORTEST, math.ceil(max(width, height) / RATIO))
     if min(width, height) >= least:
         return Canvas(shown, picture.size, (width, height))
     canvas = Image.new("RGB", (max(width, least), max(height, least)))
     canvas.paste(shown)
     return Canvas(canvas, picture.size, (width, height))
-
-
-def rgb(picture: Image.Image) -> Image.Image:
-    """A picture of any mode in RGB; 16 and 32 bits a channel become 8, where PIL would cut everything at 255."""
-    if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.nan_to_num(np.asarray(picture).astype(np.float64))
-        most = values.max(initial=0)
-        scale = 255 / 65535 if picture.mode.startswith("I;16") or most > 255 else 255 if most <= 1 else 1
-        return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
-    return picture.convert("RGB")
 
 
 def _nearest(length: int, cells: float) -> np.ndarray:

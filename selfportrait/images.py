@@ -73,9 +73,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):  # PIL would make white of everything from 1/256 up
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
+    """Of 16 bits a channel the high byte stays; PIL would cut everything at 255, and make white of most pictures.
+
+    Numbers in 32 bits are told by their size: above 255 they are 16 bits, floats up to 1 are shares.
+    """
+    if not image.mode.startswith("I") and image.mode != "F":
+        return image.convert("RGB")
+    values = np.nan_to_num(np.asarray(image).astype(np.float64))
+    most = values.max(initial=0)
+    is_long = image.mode.startswith("I;16") or most > 255
+    scale = 1 / 256 if is_long else 255 if image.mode == "F" and most <= 1 else 1
+    return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
 
 
 class _TooLargeError(ValueError):

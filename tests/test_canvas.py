@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from selfportrait.canvas import fit, rgb
+from selfportrait.canvas import fit
 
 
 def odd_pictures() -> dict[str, Image.Image]:
@@ -38,11 +38,6 @@ def test_a_usual_picture_is_its_own_canvas() -> None:
     found = fit(picture)
     assert found.picture.tobytes() == picture.tobytes()
     assert found.back((1.5, 2, 70.1, 90)) == (1, 2, 71, 60)
-
-
-def test_16_bits_keep_their_order_instead_of_becoming_white() -> None:
-    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
-    assert np.array_equal(np.asarray(rgb(Image.fromarray(ramp)))[..., 0].ravel(), np.arange(256))
 
 
 def test_boxes_come_back_in_the_pixels_of_the_picture() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin
 
-from selfportrait import images
+from selfportrait import canvas, images
 
 
 def picture(width: int = 6, height: int = 4, seed: int = 0) -> Image.Image:
@@ -159,3 +159,25 @@ def test_an_overlay_of_a_constant_mask_has_no_line(value: float) -> None:
 
 def test_an_overlay_fits_a_mask_of_another_shape() -> None:
     assert images.overlay(picture(7, 5), np.random.default_rng(0).random((3, 4))).size == (7, 5)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected"),
+    [
+        ([0, 255, 256, 32768, 65535], np.uint16, [0, 0, 1, 128, 255]),  # the high byte
+        ([0, 255, 256, 32768, 65535], np.int32, [0, 0, 1, 128, 255]),
+        ([0, 7, 200, 255, 255], np.int32, [0, 7, 200, 255, 255]),
+        ([0, 0.5, 1, np.nan, -1], np.float32, [0, 127, 255, 0, 0]),
+        ([0, 0.5, 100, 255, 3], np.float32, [0, 0, 100, 255, 3]),
+    ],
+)
+def test_wide_channels_become_8_bits_by_one_rule(values, kind, expected) -> None:
+    """A detector and a judge see the same pixels: there were two rules, one level apart."""
+    found = images.to_rgb(Image.fromarray(np.array([values] * 40, dtype=kind)))
+    assert np.asarray(found)[0, :, 0].tolist() == expected
+    assert np.array_equal(np.asarray(canvas.fit(found).picture)[0, :5], np.asarray(found)[0])
+
+
+def test_every_high_byte_is_its_own_grey() -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    assert np.array_equal(np.asarray(images.to_rgb(Image.fromarray(ramp)))[..., 0].ravel(), np.arange(256))
