@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from PIL import Image
 
 from selfportrait import binding, components
+from selfportrait.benchmarks import _layouts
 from selfportrait.benchmarks.base import Benchmark, Row, plain
 from selfportrait.types import Detection, Prompt, Question, Score
 
@@ -24,10 +25,15 @@ __all__ = [
     "PromptSet",
     "answers",
     "build",
-    "check_own",
+    "check",
     "details_of",
+    "files",
+    "index",
+    "is_held_out",
+    "named",
     "require_names",
     "row",
+    "seeds",
 ]
 
 Named = str | dict[str, Any]
@@ -166,13 +172,25 @@ def _finite(value: Any) -> float | None:
     return probability if probability is not None and probability == probability else None
 
 
-def check_own(
-    benchmark: Benchmark, own: PromptSet, prompts: Iterable[Prompt], images: Iterable[Image.Image]
-) -> list[Score]:
+class Own(Benchmark, Protocol):
+    """A benchmark that holds its prompts, and takes the three functions below for methods."""
+
+    _set: PromptSet
+
+
+def seeds(self: Own, prompt: Prompt) -> list[int]:
+    """42, 43, ... again for every prompt."""
+    return self._set.seeds()
+
+
+def is_held_out(self: Own, text: str) -> bool:
+    """Whether a prompt is one of the file's."""
+    return plain(text) in self._set.by_text
+
+
+def check(self: Own, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
     """Judge one picture a prompt by its text; missing where the prompt is not the benchmark's."""
-    return [
-        _check_one(benchmark, own.by_text.get(plain(p.text)), image) for p, image in zip(prompts, images, strict=True)
-    ]
+    return [_check_one(self, self._set.by_text.get(plain(p.text)), one) for p, one in zip(prompts, images, strict=True)]
 
 
 def _check_one(benchmark: Benchmark, prompt: Prompt | None, image: Image.Image) -> Score:
@@ -181,3 +199,21 @@ def _check_one(benchmark: Benchmark, prompt: Prompt | None, image: Image.Image) 
     (found,) = benchmark.measure([prompt], [[image]])
     value = found["score"] if found["exact"] is None else float(found["exact"])
     return Score(value, found["reason"], found["details"])
+
+
+# The layout of a prompt set that publishes none: pictures by number, and a metadata.jsonl
+
+
+def files(self: Own, prompt: Prompt, images: list[Image.Image]) -> dict[str, bytes]:
+    """<%05d>_<picture>.png: no layout is published."""
+    return _layouts.pictures(named(self, prompt)[: len(images)], images)
+
+
+def index(self: Own, prompts: list[Prompt]) -> dict[str, bytes]:
+    """metadata.jsonl, by which `datasets` and `selfportrait judge` know each picture's prompt."""
+    return _layouts.metadata({name: prompt.text for prompt in prompts for name in named(self, prompt)})
+
+
+def named(self: Own, prompt: Prompt) -> list[str]:
+    """The path of each picture."""
+    return _layouts.numbered(prompt.spec["row"], self._set.images_per_prompt)

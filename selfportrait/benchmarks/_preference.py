@@ -4,7 +4,7 @@ Read this to see what a category such as "pick_score / Animals" is; `selfportrai
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,7 @@ from selfportrait.benchmarks.base import Row
 from selfportrait.measures import Entry
 from selfportrait.types import Prompt, Score
 
-__all__ = ["JUDGE_OF", "entries", "judges", "measure", "medians", "protocol"]
+__all__ = ["JUDGE_OF", "entries", "judges", "measure", "medians", "protocol", "ready"]
 
 JUDGE_OF = " / "
 """Between the judge and the group in a category's name."""
@@ -32,14 +32,23 @@ def protocol(category: str) -> str:
     return f"approx:{category.partition(JUDGE_OF)[0]}"
 
 
-def measure(
-    parts: Mapping[str, _parts.ByName], prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]
-) -> list[Row]:
+class Scored(Protocol):
+    """A prompt set with judges by name, which takes the two functions below for methods."""
+
+    _judges: dict[str, _parts.ByName]
+
+
+def ready(self: Scored) -> None:
+    """Build the judges."""
+    _parts.build(self._judges.values())
+
+
+def measure(self: Scored, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
     """Judge each picture by every judge; the row's score is the first judge's, all of them are in its details."""
     flat = one_by_one(prompts, images)
     by_judge = {
         name: part.built([prompt for prompt, _, _ in flat], [image for _, _, image in flat])
-        for name, part in parts.items()
+        for name, part in self._judges.items()
     }
     return [
         _row(prompt, index, {name: scores[place] for name, scores in by_judge.items()})

@@ -13,9 +13,9 @@ from pydantic import Field
 
 from selfportrait import images as pictures
 from selfportrait.benchmarks import _files, _layouts, _parts, _questions
-from selfportrait.benchmarks.base import OVERALL, Row, plain
+from selfportrait.benchmarks.base import OVERALL, Row
 from selfportrait.measures import Entry, Metric, no_extras
-from selfportrait.types import Prompt, Score
+from selfportrait.types import Prompt
 
 __all__ = ["DpgBench"]
 
@@ -62,17 +62,7 @@ class DpgBench:
         """The prompts, in the order of the CSV; `spec` holds their questions."""
         return self._set.prompts
 
-    def seeds(self, prompt: Prompt) -> list[int]:
-        """42, 43, 44, 45."""
-        return self._set.seeds()
-
-    def is_held_out(self, text: str) -> bool:
-        """Whether a prompt is one of the file's."""
-        return plain(text) in self._set.by_text
-
-    def check(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
-        """Judge one picture a prompt, of the benchmark's own prompts."""
-        return _parts.check_own(self, self._set, prompts, images)
+    seeds, is_held_out, check = _parts.seeds, _parts.is_held_out, _parts.check
 
     def ready(self) -> None:
         """Build the judge."""

@@ -17,7 +17,7 @@ from selfportrait.benchmarks import _files, _layouts, _parts, _results
 from selfportrait.benchmarks._colors import ClipColors, crop
 from selfportrait.benchmarks._geneval import dense_reward, keep, verdict
 from selfportrait.benchmarks._judged import one_by_one
-from selfportrait.benchmarks.base import Row, plain
+from selfportrait.benchmarks.base import Row
 from selfportrait.measures import OFFICIAL, Entry, Metric, entries_of_pictures
 from selfportrait.types import Detection, Prompt, Score
 
@@ -74,17 +74,7 @@ class Geneval:
         """The prompts, in the file's order; `spec` is the line as it was published."""
         return self._set.prompts
 
-    def seeds(self, prompt: Prompt) -> list[int]:
-        """42, 43, 44, 45: see above."""
-        return self._set.seeds()
-
-    def is_held_out(self, text: str) -> bool:
-        """Whether a prompt is one of the file's."""
-        return plain(text) in self._set.by_text
-
-    def check(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
-        """Judge one picture a prompt, of the benchmark's own prompts."""
-        return _parts.check_own(self, self._set, prompts, images)
+    seeds, is_held_out, check = _parts.seeds, _parts.is_held_out, _parts.check
 
     def ready(self) -> None:
         """Build the detector; raises ValueError where it cannot look for a class."""

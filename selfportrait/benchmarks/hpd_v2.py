@@ -3,7 +3,7 @@
 Read this to see what stands beside the mean of a style.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,9 +12,8 @@ from PIL import Image
 from pydantic import Field
 
 from selfportrait.benchmarks import _files, _layouts, _parts, _preference
-from selfportrait.benchmarks.base import Row, plain
 from selfportrait.measures import Metric
-from selfportrait.types import Prompt, Score
+from selfportrait.types import Prompt
 
 __all__ = ["HpdV2"]
 
@@ -49,28 +48,10 @@ class HpdV2:
         """The prompts, style by style in the files' order."""
         return self._set.prompts
 
-    def seeds(self, prompt: Prompt) -> list[int]:
-        """42, and on from there where more pictures are asked for."""
-        return self._set.seeds()
+    seeds, is_held_out, check = _parts.seeds, _parts.is_held_out, _parts.check
 
-    def is_held_out(self, text: str) -> bool:
-        """Whether a prompt is one of the file's."""
-        return plain(text) in self._set.by_text
-
-    def check(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
-        """Judge one picture a prompt, of the benchmark's own prompts."""
-        return _parts.check_own(self, self._set, prompts, images)
-
-    def ready(self) -> None:
-        """Build the judges."""
-        _parts.build(self._judges.values())
-
+    ready, measure = _preference.ready, _preference.measure
     protocol = staticmethod(_preference.protocol)
-
-    def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
-        """Judge each picture by every judge; one row a picture, in order."""
-        return _preference.measure(self._judges, prompts, images)
-
     entries = staticmethod(_preference.entries)
 
     @staticmethod

@@ -11,11 +11,11 @@ from typing import Annotated, Any, ClassVar
 from PIL import Image
 from pydantic import Field
 
-from selfportrait.benchmarks import _files, _layouts, _parts
+from selfportrait.benchmarks import _files, _parts
 from selfportrait.benchmarks._judged import one_by_one
-from selfportrait.benchmarks.base import OVERALL, Row, plain
+from selfportrait.benchmarks.base import OVERALL, Row
 from selfportrait.measures import Entry, Metric
-from selfportrait.types import Prompt, Score
+from selfportrait.types import Prompt
 
 __all__ = ["OcrPrompts"]
 
@@ -50,17 +50,7 @@ class OcrPrompts:
         """The prompts, in the file's order; `spec` holds the text that is asked for."""
         return self._set.prompts
 
-    def seeds(self, prompt: Prompt) -> list[int]:
-        """42, and on from there where more pictures are asked for."""
-        return self._set.seeds()
-
-    def is_held_out(self, text: str) -> bool:
-        """Whether a prompt is one of the file's."""
-        return plain(text) in self._set.by_text
-
-    def check(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
-        """Judge one picture a prompt, of the benchmark's own prompts."""
-        return _parts.check_own(self, self._set, prompts, images)
+    seeds, is_held_out, check = _parts.seeds, _parts.is_held_out, _parts.check
 
     def ready(self) -> None:
         """Build the judges."""
@@ -88,17 +78,7 @@ class OcrPrompts:
         exact = [_parts.details_of(row).get("exact", False) for row in rows if row["score"] is not None]
         return {"exact": sum(exact) / len(exact)} if exact else {}
 
-    def files(self, prompt: Prompt, images: list[Image.Image]) -> dict[str, bytes]:
-        """<%05d>_<picture>.png: no layout is published."""
-        return _layouts.pictures(self.named(prompt)[: len(images)], images)
-
-    def index(self, prompts: list[Prompt]) -> dict[str, bytes]:
-        """metadata.jsonl, by which `datasets` and `selfportrait judge` know each picture's prompt."""
-        return _layouts.metadata({name: prompt.text for prompt in prompts for name in self.named(prompt)})
-
-    def named(self, prompt: Prompt) -> list[str]:
-        """The path of each picture."""
-        return _layouts.numbered(prompt.spec["row"], self._set.images_per_prompt)
+    files, index, named = _parts.files, _parts.index, _parts.named
 
 
 def _prompts(file: Path) -> Iterator[Prompt]:

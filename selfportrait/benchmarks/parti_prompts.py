@@ -4,17 +4,15 @@ Read this to see how the file is read: a quote in it is a quote.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from PIL import Image
 from pydantic import Field
 
-from selfportrait.benchmarks import _files, _layouts, _parts, _preference
-from selfportrait.benchmarks.base import Row, plain
+from selfportrait.benchmarks import _files, _parts, _preference
 from selfportrait.measures import Metric
-from selfportrait.types import Prompt, Score
+from selfportrait.types import Prompt
 
 __all__ = ["PartiPrompts"]
 
@@ -45,42 +43,14 @@ class PartiPrompts:
         """The prompts, in the file's order; the category is the published one, the challenge is in `spec`."""
         return self._set.prompts
 
-    def seeds(self, prompt: Prompt) -> list[int]:
-        """42, and on from there where more pictures are asked for."""
-        return self._set.seeds()
+    seeds, is_held_out, check = _parts.seeds, _parts.is_held_out, _parts.check
 
-    def is_held_out(self, text: str) -> bool:
-        """Whether a prompt is one of the file's."""
-        return plain(text) in self._set.by_text
-
-    def check(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
-        """Judge one picture a prompt, of the benchmark's own prompts."""
-        return _parts.check_own(self, self._set, prompts, images)
-
-    def ready(self) -> None:
-        """Build the judges."""
-        _parts.build(self._judges.values())
-
+    ready, measure = _preference.ready, _preference.measure
     protocol = staticmethod(_preference.protocol)
-
-    def measure(self, prompts: Sequence[Prompt], images: Sequence[Sequence[Image.Image]]) -> list[Row]:
-        """Judge each picture by every judge; one row a picture, in order."""
-        return _preference.measure(self._judges, prompts, images)
-
     entries = staticmethod(_preference.entries)
     extras = staticmethod(_preference.medians)
 
-    def files(self, prompt: Prompt, images: list[Image.Image]) -> dict[str, bytes]:
-        """<%05d>_<picture>.png: no layout is published."""
-        return _layouts.pictures(self.named(prompt)[: len(images)], images)
-
-    def index(self, prompts: list[Prompt]) -> dict[str, bytes]:
-        """metadata.jsonl, by which `datasets` and `selfportrait judge` know each picture's prompt."""
-        return _layouts.metadata({name: prompt.text for prompt in prompts for name in self.named(prompt)})
-
-    def named(self, prompt: Prompt) -> list[str]:
-        """The path of each picture."""
-        return _layouts.numbered(prompt.spec["row"], self._set.images_per_prompt)
+    files, index, named = _parts.files, _parts.index, _parts.named
 
 
 def _prompts(file: Path) -> Iterator[Prompt]:

@@ -20,7 +20,7 @@ from selfportrait.benchmarks._chunks import chunker as _chunker
 from selfportrait.benchmarks._depth import Depth
 from selfportrait.benchmarks._judged import one_by_one
 from selfportrait.benchmarks._mllm import ATTRIBUTES, Mllm
-from selfportrait.benchmarks.base import Row, plain
+from selfportrait.benchmarks.base import Row
 from selfportrait.measures import OFFICIAL, Entry, Metric, entries_of_pictures, no_extras
 from selfportrait.types import Detection, Prompt, Score
 
@@ -98,17 +98,7 @@ class T2iCompbench:
         """The prompts, category by category in the files' order; `spec` is what the rules read in them."""
         return self._set.prompts
 
-    def seeds(self, prompt: Prompt) -> list[int]:
-        """42, 43, ... 51, as published."""
-        return self._set.seeds()
-
-    def is_held_out(self, text: str) -> bool:
-        """Whether a prompt is one of the files'."""
-        return plain(text) in self._set.by_text
-
-    def check(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
-        """Judge one picture a prompt, of the benchmark's own prompts."""
-        return _parts.check_own(self, self._set, prompts, images)
+    seeds, is_held_out, check = _parts.seeds, _parts.is_held_out, _parts.check
 
     def ready(self) -> None:
         """Build the judges of the categories that are measured."""

@@ -16,7 +16,7 @@ from pydantic import Field
 from selfportrait.benchmarks import _files, _layouts, _parts
 from selfportrait.benchmarks._judged import one_by_one
 from selfportrait.benchmarks._sentences import Sentences
-from selfportrait.benchmarks.base import OVERALL, Row, plain
+from selfportrait.benchmarks.base import OVERALL, Row
 from selfportrait.measures import Entry, Metric
 from selfportrait.types import Prompt, Score
 
@@ -71,17 +71,7 @@ class Tifa:
         """The captions, in the file's order; `spec` holds their questions, the category is their source."""
         return self._set.prompts
 
-    def seeds(self, prompt: Prompt) -> list[int]:
-        """42, and on from there where more pictures are asked for."""
-        return self._set.seeds()
-
-    def is_held_out(self, text: str) -> bool:
-        """Whether a prompt is one of the file's."""
-        return plain(text) in self._set.by_text
-
-    def check(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
-        """Judge one picture a prompt, of the benchmark's own prompts."""
-        return _parts.check_own(self, self._set, prompts, images)
+    seeds, is_held_out, check = _parts.seeds, _parts.is_held_out, _parts.check
 
     def ready(self) -> None:
         """Build the judge."""
