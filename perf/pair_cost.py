@@ -161,6 +161,7 @@ def measure(model: SD3, size: int, meter: Meter) -> list[Cost]:
 
 def step(model: SD3, latents: torch.Tensor, fixed_draws: int | None, folder: Path) -> Callable[[], float]:
     """One update as the recipe takes it: draws, both forwards, checks, clipping, AdamW; returns the loss."""
+    model.renew_reference()
     learner = start(model, Optimizer(learning_rate=1e-12), None)
     task = Task(model, Memory(latents), forward_noise, loss, Visits(0, 0.0, fixed_draws), folder, True)
     visits, known = [Visit(row, 0) for row in range(len(latents))], Reference()
@@ -226,6 +227,7 @@ def inversion(model: SD3, latents: torch.Tensor) -> tuple[Callable[[], object], 
 def usual_step(model: SD3, images: list[Image.Image]) -> Callable[[], float]:
     """A step as training scripts take it: encoders in the loop, one side after the other, and a second model."""
     reference = copy.deepcopy(model.transformer).requires_grad_(False)
+    reference.unload_lora()  # the second model is the base model as it was loaded
     vae, processor = model.pipeline.vae, model.pipeline.image_processor
     pixels = [processor.preprocess(side).to(model.dtype) for side in (images[::2], images[1::2])]
     optimizer = torch.optim.AdamW(model.trainable().values(), lr=1e-12)

@@ -13,7 +13,7 @@ from peft import LoraConfig
 
 from selfportrait import seeds as keyed
 from selfportrait.models import _lora_files, _pipeline
-from selfportrait.models._reference import snapshot, swapped, without_adapters
+from selfportrait.models._reference import adds_nothing, snapshot, swapped, without_adapters
 
 __all__ = ["Denoiser"]
 
@@ -27,6 +27,7 @@ class Denoiser:
         self.part, self.targets = part, targets
         self.train, self.rank, self.alpha = train, rank, alpha
         self._base: dict[str, torch.Tensor] | None = None
+        self._learns: dict[str, torch.nn.Parameter] | None = None
 
     @property
     def what_learns(self) -> str:
@@ -41,6 +42,7 @@ class Denoiser:
         if gradient_checkpointing:
             self.network.enable_gradient_checkpointing()
         self.make_trainable(self.network)
+        self._learns = None
         return self.network
 
     def make_trainable(self, network: Any) -> None:
@@ -62,7 +64,9 @@ class Denoiser:
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that learn: the adapters' or all of the network's."""
-        return {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+        if self._learns is None:  # every step asks, and looking through a network takes as long as its loss
+            self._learns = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
+        return dict(self._learns)
 
     def frozen(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that must not change: autoencoder, text encoders, and the network under its adapters."""
@@ -80,8 +84,9 @@ class Denoiser:
         return swapped(self.trainable(), self._base_weights())
 
     def renew_reference(self) -> None:
-        """From now on, the reference is the network as it is now, which takes a copy of what learns."""
-        self._base = snapshot(self.trainable())
+        """From now on, the reference is the network as it is now: a copy of what learns, or nothing for new adapters."""
+        learns = self.trainable()
+        self._base = None if self.train == "lora" and adds_nothing(learns) else snapshot(learns)
 
     def _base_weights(self) -> dict[str, torch.Tensor]:
         """The loaded network's weights, read from disk again the first time that a full fine-tune needs them."""

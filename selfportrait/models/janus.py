@@ -25,7 +25,7 @@ from selfportrait.models import _attention_maps as maps
 from selfportrait.models import _janus, _janus_sizes, _tokens, _yes_no
 from selfportrait.models._decoder import Continuation, forward, positions, visible
 from selfportrait.models._janus_words import Words
-from selfportrait.models._reference import snapshot, swapped, without_adapters
+from selfportrait.models._reference import adds_nothing, snapshot, swapped, without_adapters
 from selfportrait.models._tokens import EncodedTokens
 from selfportrait.models.base import Samples, Sizes, Turn, YesNo
 from selfportrait.types import Draw
@@ -368,8 +368,9 @@ class Janus:
         return swapped(self.trainable(), self._base_weights())
 
     def renew_reference(self) -> None:
-        """From now on, the reference is the model as it is now, which takes a copy of what learns."""
-        self._base = snapshot(self.trainable())
+        """From now on, the reference is the model as it is now: a copy of what learns, or nothing for new adapters."""
+        learns = self.trainable()
+        self._base = None if self.train == "lora" and adds_nothing(learns) else snapshot(learns)
 
     def _base_weights(self) -> dict[str, torch.Tensor]:
         """The loaded weights, read from disk again the first time that a full fine-tune needs them."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusion3Pipeline
+from peft.tuners.tuners_utils import BaseTunerLayer
 from PIL import Image
 
 from selfportrait import seeds as keyed
@@ -328,6 +329,25 @@ def test_the_reference_can_become_the_policy_as_it_is(tiny_sd3: Path, train: str
     with model.reference():
         assert torch.equal(model.log_likelihood(latents, model.encode(TEXTS[:1]), at), then)
     assert not torch.equal(model.log_likelihood(latents, model.encode(TEXTS[:1]), at), then)
+
+
+def test_new_adapters_are_left_out_of_the_reference_which_is_the_same_to_the_last_bit(tiny_sd3: Path) -> None:
+    model = model_of(tiny_sd3, train="lora", lora_rank=2)
+    latents, at = torch.randn(1, 4, 16, 16), draw_of([0.6], torch.randn(1, 4, 16, 16))
+    then = model.log_likelihood(latents, model.encode(TEXTS[:1]), at).detach()
+    model.renew_reference()
+    adapters = [part for part in model.transformer.modules() if isinstance(part, BaseTunerLayer)]
+    perturb(model)
+    with model.reference():
+        assert adapters
+        assert all(part.disable_adapters for part in adapters)
+        with model.reference():
+            assert torch.equal(model.log_likelihood(latents, model.encode(TEXTS[:1]), at), then)
+        assert torch.equal(model.log_likelihood(latents, model.encode(TEXTS[:1]), at), then), "still inside"
+    assert not any(part.disable_adapters for part in adapters)
+    model.renew_reference()  # the adapters now do something, and the reference has them
+    with model.reference():
+        assert not any(part.disable_adapters for part in adapters)
 
 
 def test_the_policy_comes_back_when_the_reference_is_left_by_an_error(tiny_sd3: Path) -> None:
