@@ -368,7 +368,7 @@ class Janus:
         return swapped(self.trainable(), self._base_weights())
 
     def renew_reference(self) -> None:
-        """From now on, the reference is the model as it is now: a copy of what learns, or nothing for new adapters."""
+        """From now on, the reference is the model as it is now: a copy of what learns; new adapters need none."""
         learns = self.trainable()
         self._base = None if self.train == "lora" and adds_nothing(learns) else snapshot(learns)
 
