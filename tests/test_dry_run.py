@@ -110,9 +110,10 @@ def test_memory_by_hand() -> None:
     from selfportrait.planning import memory
 
     sizes = Sizes(
-        "hand", {"all": 1100}, 100, "", 5, 2200, 200, cache_bytes=7, kept_bytes=11, once_bytes=2, decoding_bytes=40
+        "hand", {"all": 1100}, 100, 25, "", 5, 2200, 200, cache_bytes=7, kept_bytes=11, once_bytes=2, decoding_bytes=40
     )
-    found = memory.needs(sizes, base.Plan(1, [], [base.Batch(2, 10), base.Batch(3, 2)], base.Batch(3, 5), num_copies=1))
+    plan = base.Plan(1, [], [base.Batch(2, 10), base.Batch(3, 2)], base.Batch(3, 5), num_copies=1)
+    found = memory.needs(sizes, plan, "adamw")
     assert {need.what: need.bytes for need in found} == {
         "weights that stay": 2000,
         "weights that learn": 200,
@@ -124,4 +125,5 @@ def test_memory_by_hand() -> None:
         "activations": 175,  # 15 x 11, and 5 x 2 for one row
     }
     assert memory.peak(found) == 4200 + 180
+    assert memory.peak(memory.needs(sizes, plan, "adafactor")) == 4200 + 180 - 800 + 100  # 25 factors
     assert memory.available(torch.device("cpu"))[0] > 2**28

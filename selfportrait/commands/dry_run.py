@@ -29,7 +29,7 @@ def show(config: Config, name: str) -> None:
     _show(model_table(config.sections["model"], sizes))
     _show(plan_table(plan))
     if sizes is not None:
-        found = memory.needs(sizes, plan)
+        found = memory.needs(sizes, plan, built["optimizer"].name)
         _show(memory_table(found))
         console.echo(verdict(memory.peak(found), *memory.available(built["model"].device)))
 

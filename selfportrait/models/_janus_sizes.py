@@ -12,7 +12,7 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import JanusConfig, JanusForConditionalGeneration
 
 from selfportrait.models._janus import load_config
-from selfportrait.models.base import Sizes
+from selfportrait.models.base import Sizes, num_factors
 
 __all__ = ["known_config", "measure"]
 
@@ -108,6 +108,7 @@ def measure(
         source=source,
         parts=dict(sorted(parts.items(), key=lambda part: -part[1])),
         num_trained=sum(parameter.numel() for parameter in trained),
+        num_factors=num_factors(trained),
         what_learns=what_learns,
         num_tokens=codes.num_patches**2,
         weight_bytes=sum(parameter.nbytes for parameter in model.parameters()),

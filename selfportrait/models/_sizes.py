@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, ModelMixin
 from transformers import AutoConfig
 
 from selfportrait.models._denoiser import Denoiser
-from selfportrait.models.base import Sizes
+from selfportrait.models.base import Sizes, num_factors
 
 __all__ = ["build", "measure"]
 
@@ -54,6 +54,7 @@ def measure(
         source=source,
         parts=dict(sorted(counts.items(), key=lambda part: -part[1])),
         num_trained=num_trained,
+        num_factors=num_factors(network.parameters()),
         what_learns=denoiser.what_learns,
         num_tokens=num_tokens,
         weight_bytes=(sum(counts.values()) + _num_parameters(network, adapters=True)) * size

@@ -5,7 +5,7 @@ in words, in `selfportrait/asking/`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ __all__ = [
     "Turn",
     "Writes",
     "YesNo",
+    "num_factors",
     "transition_logp",
 ]
 
@@ -104,7 +105,8 @@ class Sizes:
     """What a model weighs by its configuration alone: numbers of parameters, and bytes.
 
     `source` says where the configuration is from; `parts` are parameters by part, without adapters, `num_trained` how
-    many learn, `what_learns` in words, and `num_tokens` how many places of the sequence a picture takes. Bytes: all
+    many learn, `num_factors` their rows and columns as `num_factors` counts them, `what_learns` in words, and
+    `num_tokens` how many places of the sequence a picture takes. Bytes: all
     weights; those that learn; keys and values of one token of a row while it draws; what one token of each row leaves
     for the backward pass, and what it takes of one row alone; decoding pictures. The last four are estimates.
     """
@@ -112,6 +114,7 @@ class Sizes:
     source: str
     parts: Mapping[str, int]
     num_trained: int
+    num_factors: int
     what_learns: str
     num_tokens: int
     weight_bytes: int
@@ -120,6 +123,12 @@ class Sizes:
     kept_bytes: int
     once_bytes: int
     decoding_bytes: int
+
+
+def num_factors(parameters: Iterable[torch.nn.Parameter]) -> int:
+    """Count rows and columns of the last two dimensions of what learns, and the numbers of a vector."""
+    shapes = [parameter.shape for parameter in parameters if parameter.requires_grad]
+    return sum(shape.numel() if len(shape) < 2 else shape[:-2].numel() * (shape[-2] + shape[-1]) for shape in shapes)
 
 
 class Draws(Protocol):

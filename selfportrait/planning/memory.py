@@ -15,6 +15,7 @@ from selfportrait.planning.base import Batch, Plan
 __all__ = ["Need", "available", "needs", "peak"]
 
 MOMENTS, MASTERS = 8, 8  # bytes a weight that learns: AdamW's two in float32; a float32 copy and its gradient
+FACTORS = 4  # bytes a row or column: what Adafactor has in place of moments
 
 
 class Need(NamedTuple):
@@ -26,11 +27,13 @@ class Need(NamedTuple):
     phase: str = ""
 
 
-def needs(sizes: Sizes, plan: Plan) -> list[Need]:
+def needs(sizes: Sizes, plan: Plan, optimizer: str) -> list[Need]:
     """The items: weights and the optimizer's state all the time, then what drawing and what training take on top."""
     frozen, learns, count = sizes.weight_bytes - sizes.trained_bytes, sizes.trained_bytes, sizes.num_trained
     is_low = learns < 4 * count
-    optimizer = count * (MOMENTS + MASTERS * is_low)
+    is_factored = optimizer == "adafactor"
+    kept = sizes.num_factors * FACTORS if is_factored else count * MOMENTS
+    what = "a number a row and column" if is_factored else "two moments in float32"
     training = plan.training
     longest = max(plan.generating, key=lambda batch: batch.rows * batch.tokens, default=Batch(0, 0))
     places = training.rows * training.tokens
@@ -39,7 +42,11 @@ def needs(sizes: Sizes, plan: Plan) -> list[Need]:
         Need("weights that learn", learns, f"{count:,} x {learns // count} bytes"),
         Need("copies of them", plan.num_copies * learns, f"{plan.num_copies}: reference or average"),
         Need("gradients", learns, "as the weights that learn"),
-        Need("optimizer", optimizer, f"two moments in float32{', a float32 copy and its gradient' if is_low else ''}"),
+        Need(
+            "optimizer",
+            kept + count * MASTERS * is_low,
+            f"{what}{', a float32 copy and its gradient' if is_low else ''}",
+        ),
         Need(
             "keys and values",
             longest.rows * longest.tokens * sizes.cache_bytes,

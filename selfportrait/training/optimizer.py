@@ -1,4 +1,4 @@
-"""AdamW with fp32 master weights, linear warm-up, cosine decay and a clipped gradient norm.
+"""AdamW or Adafactor with fp32 master weights, linear warm-up, cosine decay and a clipped gradient norm.
 
 Read this to see what one update does to the weights once the gradients are there.
 """
@@ -6,7 +6,7 @@ Read this to see what one update does to the weights once the gradients are ther
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -17,24 +17,30 @@ __all__ = ["ActiveOptimizer", "Optimizer"]
 
 LOW_PRECISION = (torch.bfloat16, torch.float16)
 FUSED_DEVICES = {"cpu", "cuda", "mps", "xpu"}
-MOMENTS = ("exp_avg", "exp_avg_sq")
+WEIGHT_SIZE = "RMS"  # Adafactor notes it at every step, and does not go on from it
+OF_ADAMW = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """AdamW at a constant learning rate after a linear warm-up, or one that decays, gradients clipped to a norm.
+    """AdamW or Adafactor at a constant learning rate after a linear warm-up, or one that decays; gradients clipped.
 
+    `adafactor` is that of the published code on Stable Diffusion XL: the learning rate as it is given, neither relative
+    to the weights nor to the step, no first moment, a decay of 1 - t^-0.8, updates clipped at a mean square of 1. It
+    keeps a mean for each row and column of a matrix (of a kernel, for a convolution) instead of two numbers a weight,
+    and has no use for beta1, beta2 and epsilon.
     With decay_steps the rate falls after the warm-up along half a cosine, to final_learning_rate at that step and
     beyond; who trains for fewer steps stops on the way. weight_decay is 0 here where AdamW's usual default is 0.01: at
     the learning rates of preference optimisation decay only pulls a finished model towards zero. max_grad_norm None
     clips nothing.
     """
 
+    name: Literal["adamw", "adafactor"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-5
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    beta1: Annotated[float, Field(ge=0, lt=1)] = OF_ADAMW["beta1"]
+    beta2: Annotated[float, Field(ge=0, lt=1)] = OF_ADAMW["beta2"]
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-8
+    epsilon: Annotated[float, Field(gt=0, allow_inf_nan=False)] = OF_ADAMW["epsilon"]
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     decay_steps: Annotated[int, Field(ge=1)] | None = None
     final_learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
@@ -45,6 +51,12 @@ class Optimizer:
             raise ValueError(
                 f"optimizer.final_learning_rate = {self.final_learning_rate:g}: the rate stays as it is without "
                 "optimizer.decay_steps; give the step at which it is reached"
+            )
+        unused = [name for name, default in OF_ADAMW.items() if getattr(self, name) != default]
+        if self.name == "adafactor" and unused:
+            raise ValueError(
+                f"optimizer.{unused[0]} = {getattr(self, unused[0]):g}: Adafactor has no {unused[0]}; leave it out, or "
+                "give optimizer.name = adamw"
             )
 
     def start(self, parameters: Mapping[str, Parameter]) -> "ActiveOptimizer":
@@ -72,14 +84,7 @@ class ActiveOptimizer:
             if parameter.dtype in LOW_PRECISION
         }
         self.num_steps = 0
-        self.adamw = torch.optim.AdamW(
-            list(self.weights.values()),
-            lr=settings.learning_rate,
-            betas=(settings.beta1, settings.beta2),
-            eps=settings.epsilon,
-            weight_decay=settings.weight_decay,
-            fused=all(parameter.device.type in FUSED_DEVICES for parameter in parameters.values()),
-        )
+        self.inner = (_adafactor if settings.name == "adafactor" else _adamw)(settings, list(self.weights.values()))
 
     @property
     def weights(self) -> dict[str, Parameter]:
@@ -117,9 +122,9 @@ class ActiveOptimizer:
         limit = self.settings.max_grad_norm
         if limit is not None and grad_norm > limit:  # a pass over all gradients, left out where it would multiply by 1
             torch.nn.utils.clip_grads_with_norm_(weights.values(), limit, grad_norm)
-        for group in self.adamw.param_groups:
+        for group in self.inner.param_groups:
             group["lr"] = self.learning_rate
-        self.adamw.step()
+        self.inner.step()
         self._write_back()
         self.num_steps += 1
         return grad_norm
@@ -134,7 +139,8 @@ class ActiveOptimizer:
         state = {"num_steps": torch.tensor(self.num_steps)}
         state |= {f"master.{name}": master.detach() for name, master in self.masters.items()}
         for name, weight in self.weights.items():
-            state |= {f"{key}.{name}": value.detach() for key, value in self.adamw.state[weight].items()}
+            own = {key: value for key, value in self.inner.state[weight].items() if key != WEIGHT_SIZE}
+            state |= {f"{key}.{name}": torch.as_tensor(value).detach() for key, value in own.items()}
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -158,19 +164,21 @@ class ActiveOptimizer:
                 f"{'missing' if steps is None else 'unknown'}; resume with the model settings the run was started with."
             )
         self.num_steps = int(steps)
+        if self.settings.name == "adafactor":
+            for own in self.inner.state.values():
+                own["step"] = int(own["step"])  # where AdamW has a tensor
         self._write_back()
 
     def _places(self, name: str, weight: Parameter, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """Yield the keys a parameter's state is saved under and the tensors it is loaded into."""
         if name in self.masters:
             yield f"master.{name}", self.masters[name]
-        self.adamw.state.pop(weight, None)
+        self.inner.state.pop(weight, None)
         if f"step.{name}" not in state:  # no gradient has reached this parameter yet
             return
-        moments = {key: torch.zeros_like(weight, memory_format=torch.preserve_format) for key in MOMENTS}
-        step = torch.zeros((), dtype=torch.float32, device=weight.device if self.adamw.defaults["fused"] else "cpu")
-        self.adamw.state[weight] = {"step": step, **moments}
-        for key, place in self.adamw.state[weight].items():
+        made = _factors(weight) if self.settings.name == "adafactor" else _moments(weight, self.inner.defaults["fused"])
+        self.inner.state[weight] = made
+        for key, place in made.items():
             yield f"{key}.{name}", place
 
     def _write_back(self) -> None:
@@ -179,3 +187,46 @@ class ActiveOptimizer:
             for name, master in self.masters.items():
                 self.parameters[name].copy_(master)
                 master.grad = None
+
+
+def _adamw(settings: Optimizer, weights: list[Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        weights,
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        weight_decay=settings.weight_decay,
+        fused=all(weight.device.type in FUSED_DEVICES for weight in weights),
+    )
+
+
+def _adafactor(settings: Optimizer, weights: list[Parameter]) -> torch.optim.Optimizer:
+    """The one of transformers: that of torch always takes its steps relative to the weights."""
+    from transformers.optimization import Adafactor  # takes seconds, which a run with AdamW need not spend
+
+    made: Any = Adafactor(
+        weights,
+        lr=settings.learning_rate,
+        scale_parameter=False,
+        relative_step=False,
+        clip_threshold=1.0,
+        weight_decay=settings.weight_decay,
+    )
+    assert isinstance(made, torch.optim.Optimizer)
+    return made
+
+
+def _moments(weight: Parameter, is_fused: bool) -> dict[str, Tensor]:
+    """An empty state of AdamW for a weight."""
+    step = torch.zeros((), dtype=torch.float32, device=weight.device if is_fused else "cpu")
+    moments = {key: torch.zeros_like(weight, memory_format=torch.preserve_format) for key in ("exp_avg", "exp_avg_sq")}
+    return {"step": step, **moments}
+
+
+def _factors(weight: Parameter) -> dict[str, Tensor]:
+    """An empty state of Adafactor for a weight: a number a row and a column of its last two dimensions."""
+    shape, step = weight.shape, torch.zeros((), dtype=torch.int64)
+    if weight.ndim < 2:
+        return {"step": step, "exp_avg_sq": weight.new_zeros(shape)}
+    rows, columns = weight.new_zeros(shape[:-1]), weight.new_zeros((*shape[:-2], shape[-1]))
+    return {"step": step, "exp_avg_sq_row": rows, "exp_avg_sq_col": columns}

@@ -11,6 +11,7 @@ from selfportrait.models.base import Sizes
 from selfportrait.models.janus import Janus
 from selfportrait.models.sd import SD
 from selfportrait.models.sd3 import SD3
+from selfportrait.training.optimizer import Optimizer
 from selfportrait.types import Draw
 
 
@@ -49,6 +50,17 @@ def test_sizes_are_those_of_the_loaded_model(
     assert sizes.weight_bytes == sum(p.nbytes for p in every.values())
     assert sizes.num_trained == sum(p.numel() for p in model.trainable().values())
     assert sizes.trained_bytes == sum(p.nbytes for p in model.trainable().values())
+
+
+@pytest.mark.parametrize("train", ["lora", "full"])
+def test_factors_are_what_adafactor_keeps(train: str, tiny_sd: Path) -> None:
+    sizes, model = loaded(SD(path=str(tiny_sd), train=train, lora_rank=4))
+    optimizer = Optimizer(name="adafactor").start(model.trainable())
+    for parameter in model.trainable().values():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    kept = [value for name, value in optimizer.state_dict().items() if name.startswith("exp_avg_sq")]
+    assert sizes.num_factors == sum(value.numel() for value in kept)
 
 
 @pytest.mark.parametrize("train", ["lora", "full"])

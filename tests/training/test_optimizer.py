@@ -1,4 +1,4 @@
-"""Updates against AdamW by hand, master weights, warm-up, clipping, and going on from a saved state."""
+"""Updates against AdamW and Adafactor by hand, master weights, warm-up, clipping, and going on from a saved state."""
 
 import pytest
 import torch
@@ -139,9 +139,10 @@ def test_zero_grad_forgets() -> None:
     assert parameter.grad is None
 
 
+@pytest.mark.parametrize("name", ["adamw", "adafactor"])
 @pytest.mark.parametrize("cut", [0, 3])
-def test_resumed_equals_uninterrupted(cut: int) -> None:
-    settings = Optimizer(learning_rate=1e-2, warmup_steps=5, weight_decay=0.01)
+def test_resumed_equals_uninterrupted(cut: int, name: str) -> None:
+    settings = Optimizer(name=name, learning_rate=1e-2, warmup_steps=5, weight_decay=0.01)
     whole = model()
     take_steps(whole, settings.start(whole), range(7))
     cut_off = model()
@@ -152,9 +153,44 @@ def test_resumed_equals_uninterrupted(cut: int) -> None:
     second = settings.start(resumed)
     second.load_state_dict(saved)
     take_steps(resumed, second, range(cut, 7))
-    for name in whole:
-        assert torch.equal(whole[name], resumed[name]), name
-        assert whole[name].stride() == resumed[name].stride()
+    for key in whole:
+        assert torch.equal(whole[key], resumed[key]), key
+        assert whole[key].stride() == resumed[key].stride()
+
+
+def test_the_first_steps_of_adafactor_by_hand() -> None:
+    # The decay of step t is 1 - t^-.8: the first mean square is (.09, .0001, .04), an update g / |g|, whose own mean
+    # square of 1 is not clipped. The second decay is 1 - 2^-.8 = .425651: for equal gradients nothing changes.
+    parameter, optimizer = start(name="adafactor", learning_rate=0.1)
+    for expected in ([-0.08, -0.08, 0.12], [-0.18, -0.18, 0.22]):
+        parameter.grad = torch.tensor([0.3, 0.01, -0.2])
+        optimizer.step()
+        assert parameter.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_adafactor_keeps_rows_and_columns() -> None:
+    # g = (3 0; 4 0): rows' means (4.5, 8), columns' (12.5, 0); the estimate r c / mean(r) is 9 and 16 in the first
+    # column, so the update is 1 there and its mean square .5; .1 down, after .1 x .01 of the weight.
+    parameters = {"matrix": nn.Parameter(torch.full((2, 2), 1.0))}
+    optimizer = Optimizer(name="adafactor", learning_rate=0.1, weight_decay=0.01, max_grad_norm=None).start(parameters)
+    parameters["matrix"].grad = torch.tensor([[3.0, 0.0], [4.0, 0.0]])
+    optimizer.step()
+    assert parameters["matrix"].tolist() == [pytest.approx([0.899, 0.999])] * 2
+    state = optimizer.state_dict()
+    assert state["exp_avg_sq_row.matrix"].tolist() == pytest.approx([4.5, 8.0])
+    assert state["exp_avg_sq_col.matrix"].tolist() == pytest.approx([12.5, 0.0])
+    assert state.keys() == {"num_steps", "step.matrix", "exp_avg_sq_row.matrix", "exp_avg_sq_col.matrix"}
+
+
+def test_settings_that_adafactor_would_ignore_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"optimizer\.beta2 = 0\.99: Adafactor has no beta2"):
+        Optimizer(name="adafactor", beta2=0.99)
+    state = Optimizer().start(model()).state_dict()
+    parameters = model()
+    adafactor = Optimizer(name="adafactor").start(parameters)
+    take_steps(parameters, adafactor, range(1))
+    with pytest.raises(ValueError, match="does not fit"):
+        Optimizer().start(model()).load_state_dict(adafactor.state_dict() | state)
 
 
 def test_resumed_keeps_masters_and_parameters_without_gradient() -> None:
