@@ -43,6 +43,8 @@ def decode(pipeline: Any, latents: torch.Tensor, size: int) -> list[Image.Image]
     vae, images = pipeline.vae, []
     for part in latents.split(min(size, DECODED_AT_ONCE)):
         scaled = part.to(vae.dtype) / vae.config.scaling_factor + (vae.config.shift_factor or 0.0)
+        if scaled.device.type == "cpu":  # its convolutions take 0.6 of the time with channels last
+            scaled = scaled.contiguous(memory_format=torch.channels_last)
         pixels = vae.decode(scaled, return_dict=False)[0]
         images += pipeline.image_processor.postprocess(pixels, output_type="pil")
     return images
