@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from diffusers import AutoencoderKL, SD3Transformer2DModel, StableDiffusion3Pipeline
 from rich.table import Table
 
 from selfportrait import console
@@ -48,8 +49,11 @@ STEP = 1  # it decides the draws; the tripwires run in the first update, which w
 
 
 @contextmanager
-def pipeline(path: str | None) -> Iterator[str]:
-    """The pipeline of that path; None makes one of the embedded architecture with random weights, for a while."""
+def pipeline(path: str | None, *, is_wide: bool = False) -> Iterator[str]:
+    """The pipeline of that path; None makes one of the embedded architecture with random weights, for a while.
+
+    `is_wide` makes a larger one, whose weights weigh as much beside a row's activations as those of published models.
+    """
     if path is not None:
         yield path
         return
@@ -57,8 +61,23 @@ def pipeline(path: str | None) -> Iterator[str]:
     autoencoder = new_autoencoder()
     autoencoder.register_to_config(shift_factor=0.0, scaling_factor=1.0)
     with tempfile.TemporaryDirectory() as folder:
-        denoisers.save(flow.new_pipeline(autoencoder, spells=False, seed=0), Path(folder))
+        made = flow.new_pipeline(autoencoder, spells=False, seed=0)
+        if is_wide:
+            widen(made)
+        denoisers.save(made, Path(folder))
         yield folder
+
+
+def widen(made: StableDiffusion3Pipeline) -> None:
+    """A transformer of 42 M parameters on 256 patches, and an autoencoder of 10 M for pictures of 128 pixels."""
+    heads, head_dim = 6, 64
+    config = dict(made.transformer.config) | {"num_layers": 8, "sample_size": 32, "patch_size": 2}
+    config |= {"num_attention_heads": heads, "attention_head_dim": head_dim, "pos_embed_max_size": 16}
+    transformer = SD3Transformer2DModel.from_config(config | {"caption_projection_dim": heads * head_dim})
+    codes = dict(made.vae.config) | {"block_out_channels": (64, 128, 256), "sample_size": 128}
+    autoencoder = AutoencoderKL.from_config(codes)
+    autoencoder.register_to_config(shift_factor=0.0, scaling_factor=1.0)
+    made.register_modules(transformer=transformer, vae=autoencoder)
 
 
 def load(path: str, *, train: str, device: str = "auto") -> SD3:

@@ -1,6 +1,6 @@
 """What a step on preference pairs costs beyond the network's own passes, and what it saves over the usual script.
 
-    python perf/pair_cost.py [--model PATH] [--pairs 4,32] [--repeats 9] [--clock cpu] [--only time|memory]
+    python perf/pair_cost.py [--model PATH | --wide] [--pairs 4,32] [--repeats 9] [--clock cpu] [--only time|memory]
 
 The network is the one of `step_cost.py`, with LoRA; ratios are medians over neighbours in time, as there. The usual
 script encodes both pictures and the prompts in every step, each by itself, and holds a second model as the reference;
@@ -59,6 +59,7 @@ def main() -> int:
     """Measure, print, and say by the exit code whether everything is on the right side of its limit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="a StableDiffusion3Pipeline; default: the embedded architecture")
+    parser.add_argument("--wide", action="store_true", help="a larger architecture, nearer to published models")
     parser.add_argument("--pairs", default="4,32", help="pairs of a step")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
@@ -69,7 +70,7 @@ def main() -> int:
     if arguments.child:
         print(peak_of(arguments.child, arguments.model, sizes[0]))
         return 0
-    with pipeline(arguments.model) as path:
+    with pipeline(arguments.model, is_wide=arguments.wide) as path:
         costs = [] if arguments.only == "memory" else times(path, sizes, arguments)
         peaks = [] if arguments.only == "time" else [memory(path, size, arguments.repeats) for size in sizes]
     return int(not all([show_times(costs, arguments), show_memory(peaks)]))
