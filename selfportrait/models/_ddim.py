@@ -10,7 +10,17 @@ import torch
 
 from selfportrait.models.base import Transition
 
-__all__ = ["Schedule", "ancestral", "check_kind", "estimates", "noise_in", "noised", "schedule_of", "target"]
+__all__ = [
+    "Schedule",
+    "ancestral",
+    "as_velocity",
+    "check_kind",
+    "estimates",
+    "noise_in",
+    "noised",
+    "schedule_of",
+    "target",
+]
 
 Kind = Literal["epsilon", "velocity"]
 KINDS: dict[object, Kind] = {"epsilon": "epsilon", "v_prediction": "velocity"}
@@ -86,6 +96,16 @@ def target(latents: torch.Tensor, noise: torch.Tensor, abar: torch.Tensor, kind:
     """What a perfect model predicts."""
     a, s = _coefficients(abar)
     return noise if kind == "epsilon" else a * noise - s * latents
+
+
+def as_velocity(abar: torch.Tensor, kind: Kind) -> torch.Tensor:
+    """How many times a squared error of the prediction is that of the velocity it stands for: (B,).
+
+    From x_t and a noise follow x_0 = (x_t - s noise) / a and a noise - s x_0 = (noise - s x_t) / a; so it is 1 / a^2,
+    which is 1 + 1 / SNR. It is what a model that predicts velocity is trained with.
+    Source: Section 4 of https://arxiv.org/abs/2202.00512, where it is the weight SNR + 1 of an error of x_0.
+    """
+    return 1 / abar if kind == "epsilon" else torch.ones_like(abar)
 
 
 def estimates(

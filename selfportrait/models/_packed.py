@@ -78,7 +78,7 @@ class PackedRows:
         return F.rms_norm(states, self._norm.weight.shape, self._norm.weight, self._norm.variance_epsilon)
 
     def packed(self, layer: torch.nn.Linear) -> Callable[[Tensor], Tensor]:
-        """A layer that reads states of every step, as it is now; one that is watched or of another kind stays itself."""
+        """A layer that reads states of every step, as it is now; a watched one or one of another kind stays itself."""
         is_plain = type(layer) is torch.nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
         return _packed(layer, rows=len(self._turn)).times if is_plain else layer
 

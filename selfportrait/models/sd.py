@@ -39,6 +39,8 @@ class SD:
     whole UNet; with `dtype` below float32 the optimizer keeps float32 master weights. Without `num_inference_steps` or
     `guidance_scale` the embedded checkpoint is sampled as its card says, every other one in 50 steps at 7.5, XL at 5.
     A sigma is a time t / T: it stands for the timestep floor(T sigma). A safety checker is neither loaded nor saved.
+    `error` is what a denoising error is measured in: what the model predicts, as in the papers, or velocity, in which
+    the high noise levels count for more where noise is predicted.
     """
 
     is_exact = False
@@ -52,6 +54,7 @@ class SD:
         lora_alpha: Annotated[float, Field(gt=0)] | None = None,
         num_inference_steps: Annotated[int, Field(ge=1)] | None = None,
         guidance_scale: Annotated[float, Field(ge=1)] | None = None,
+        error: Literal["prediction", "velocity"] = "prediction",
         dtype: Literal["float32", "bfloat16", "float16"] = "float32",
         device: str = "auto",
         gradient_checkpointing: bool = False,
@@ -60,7 +63,7 @@ class SD:
         self.path = embedded(path)
         alpha = lora_alpha or lora_rank
         self.denoiser = Denoiser("unet", LORA_TARGETS, train=train, rank=lora_rank, alpha=alpha)
-        self._steps, self._guidance = num_inference_steps, guidance_scale
+        self._steps, self._guidance, self.error = num_inference_steps, guidance_scale, error
         self.dtype, self.batch_size, self.gradient_checkpointing = DTYPES[dtype], batch_size, gradient_checkpointing
         self.device = device_of(device)
         self._encoded: dict[str, EncodedText] = {}
@@ -172,7 +175,8 @@ class SD:
 
         Shapes: content (clean latents) and draw.noise (B, C, H, W), draw.sigma (B,), weights (B, 1 or C, H, W) or
         None; returns (B,) in float32. x_t = a_t x_0 + s_t noise at t = min(T - 1, floor(T sigma)); the target is the
-        noise, or a_t noise - s_t x_0 for v-prediction; the conditional prediction alone, without guidance.
+        noise, or a_t noise - s_t x_0 for v-prediction; the conditional prediction alone, without guidance. With
+        `error: velocity` the error of a predicted noise becomes that of the velocity it stands for, 1 / a_t^2 times it.
         Source: Eq. 14 of https://arxiv.org/abs/2006.11239; v-prediction is of https://arxiv.org/abs/2202.00512.
         """
         if draw is None:
@@ -183,7 +187,8 @@ class SD:
         latents, noise, sigma = self._exact(content), self._exact(draw.noise), self._exact(draw.sigma)
         abar = self.schedule.at(sigma)
         prediction = self._predict(_ddim.noised(latents, noise, abar), conditioning, sigma)
-        return _diffusion.error_logp(prediction, _ddim.target(latents, noise, abar, self.schedule.kind), weights)
+        logps = _diffusion.error_logp(prediction, _ddim.target(latents, noise, abar, self.schedule.kind), weights)
+        return logps if self.error == "prediction" else logps * _ddim.as_velocity(abar, self.schedule.kind)
 
     def _predict(self, noisy: torch.Tensor, conditioning: EncodedText, sigma: torch.Tensor) -> torch.Tensor:
         added = None

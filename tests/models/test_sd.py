@@ -285,6 +285,19 @@ def test_the_target_of_a_velocity_is_the_hand_computed_one(velocity: SD, with_pr
     assert velocity.log_likelihood(LATENT, NOTHING, draw_of([0.3], NOISE)).item() == pytest.approx(-0.025, abs=1e-6)
 
 
+def test_an_error_of_noise_in_velocity_is_the_hand_computed_one(
+    epsilon: SD, velocity: SD, with_prediction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model in (epsilon, velocity):
+        monkeypatch.setattr(model, "error", "velocity")
+    with_prediction(epsilon, NOISE + OFF)
+    # of x_t = (1.1, -1.45) and the noise (0.6, 0.05) follow x_0 = (0.925, -1.85), v = (-0.075, 1.15): 0.125, 0.25 off
+    found = epsilon.log_likelihood(LATENT, NOTHING, draw_of([0.3], NOISE)).item()
+    assert found == pytest.approx(-(0.125**2 + 0.25**2) / 2, abs=1e-6)
+    with_prediction(velocity, torch.tensor([-0.2, 1.4]).view(1, 1, 1, 2) + OFF)
+    assert velocity.log_likelihood(LATENT, NOTHING, draw_of([0.3], NOISE)).item() == pytest.approx(-0.025, abs=1e-6)
+
+
 def test_weights_weigh_the_elements_of_the_mean(epsilon: SD, with_prediction) -> None:
     with_prediction(epsilon, NOISE + OFF)
     at = draw_of([0.3], NOISE)
