@@ -118,9 +118,8 @@ def offline(
         found = stages.encode_pairs(model, preferences, at.latents, stages.Cut(crop, flip, seed), weigh)
     stages.check_readable(found, max_missing)
     visits = stages.Visits(seed, empty_prompts, fixed_draws)
-    with summary.stage(run, "train"):
-        pairs = stages.StoredLatents(at.latents)
-        stages.train_on_latents(model, pairs, draw, loss, optimizer, at.training, schedule, visits)
+    pairs = stages.StoredLatents(at.latents)
+    stages.train_on_latents(model, pairs, draw, loss, optimizer, at.training, schedule, visits)
     with summary.stage(run, "evaluate after"):
         stages.evaluate(model, benchmark, at.evaluation("after"), label="measuring the result")
     health.check_unchanged(untouched, model.frozen())

@@ -87,6 +87,13 @@ def test_it_draws_judges_pairs_trains_and_measures(finished: store.Run) -> None:
     assert finished.path("model", "pytorch_lora_weights.safetensors").is_file()
 
 
+def test_its_time_is_counted_once(finished: store.Run) -> None:
+    steps = store.read_jsonl(finished.path("round-0", "training", "timing.jsonl"))
+    found = store.read_json(finished.path("summary.json"))["time_s"]
+    assert found["train"] == pytest.approx(sum(step["train_s"] for step in steps), abs=0.01)
+    assert {"evaluate before", "sample", "judge", "pair", "encode", "evaluate after"} <= set(found)
+
+
 def test_what_the_model_drew_is_not_encoded_again(finished: store.Run) -> None:
     pairs = {pair.id: pair for pair in Run(path=str(finished.folder))}
     stored = StoredLatents(finished.path("round-0", "latents"))
