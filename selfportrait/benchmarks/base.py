@@ -58,8 +58,9 @@ class Row(TypedDict):
 class Summary(TypedDict):
     """One category: share of judged pictures that are exactly right with its 95 % interval, pass@4, and how many.
 
-    Where the benchmark only gives scores, the "accuracy" is their mean. `n` counts the judged pictures, `missing` those
-    that could not be judged. pass_at_4 is None when no prompt has four judged pictures, or where there are only scores.
+    Where the benchmark only gives scores, `is_score` is true and the "accuracy" is their mean, in their own unit. `n`
+    counts the judged pictures, `missing` those that could not be judged. pass_at_4 is None when no prompt has four
+    judged pictures, or where there are only scores.
     """
 
     accuracy: float
@@ -68,6 +69,7 @@ class Summary(TypedDict):
     pass_at_4: float | None
     n: int
     missing: int
+    is_score: bool
 
 
 class Benchmark(Protocol):
@@ -202,6 +204,7 @@ def aggregate(rows: Iterable[Mapping[str, Any]], *, resamples: int = RESAMPLES, 
             pass_at_4=sum(passes) / len(passes) if passes else None,
             n=int(count.sum()),
             missing=sum(map(len, prompts.values())) - int(count.sum()),
+            is_score=not all(isinstance(verdict, bool) for verdicts in judged_prompts for verdict in verdicts),
         )
         resampled.append(ratios)
     summaries[OVERALL] = _overall(list(summaries.values()), np.mean(resampled, axis=0))
@@ -250,6 +253,7 @@ def _overall(categories: list[Summary], resampled: Array) -> Summary:
         pass_at_4=sum(passes) / len(passes) if len(passes) == len(categories) else None,
         n=sum(summary["n"] for summary in categories),
         missing=sum(summary["missing"] for summary in categories),
+        is_score=any(summary["is_score"] for summary in categories),
     )
 
 

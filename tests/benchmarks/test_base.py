@@ -76,7 +76,15 @@ def test_aggregate_by_hand() -> None:
     assert found["a"]["pass_at_4"] == 0.5
     assert (found["a"]["n"], found["a"]["missing"]) == (8, 0)
     assert (found["a"]["low"], found["a"]["high"]) == (0.0, 0.75)  # only one prompt or the other
-    assert found["b"] == {"accuracy": 1.0, "low": 1.0, "high": 1.0, "pass_at_4": 1.0, "n": 4, "missing": 0}
+    assert found["b"] == {
+        "accuracy": 1.0,
+        "low": 1.0,
+        "high": 1.0,
+        "pass_at_4": 1.0,
+        "n": 4,
+        "missing": 0,
+        "is_score": False,
+    }
     assert found["overall"]["accuracy"] == pytest.approx(0.6875)
     assert found["overall"]["pass_at_4"] == 0.75
     assert found["overall"]["n"] == 12
@@ -151,7 +159,9 @@ def test_where_there_are_only_scores_their_mean_is_summed_up() -> None:
     found = aggregate(scored("a", [0.2, 0.4], [0.9, None]))["a"]
     assert found["accuracy"] == pytest.approx(0.5)
     assert (found["low"], found["high"]) == pytest.approx((0.3, 0.9))
-    assert (found["n"], found["missing"], found["pass_at_4"]) == (3, 1, None)
+    assert (found["n"], found["missing"], found["pass_at_4"], found["is_score"]) == (3, 1, None, True)
+    both = aggregate(scored("a", [0.2, 0.4]) + rows("b", [T, F]))
+    assert [both[name]["is_score"] for name in ("a", "b", "overall")] == [True, False, True]
     assert aggregate(scored("a", [0.2, 0.4, 0.6, 0.8]))["a"]["pass_at_4"] is None
     assert compare(scored("a", [0.2, 0.4]), scored("a", [0.9, 0.9]))["a"].difference == pytest.approx(0.6)
 
