@@ -14,7 +14,8 @@ from selfportrait import config, store
 from selfportrait.benchmarks.base import aggregate
 from selfportrait.benchmarks.base import compare as changes
 from selfportrait.commands import improve
-from selfportrait.report.form import duration, points
+from selfportrait.report.form import duration
+from selfportrait.report.units import Unit, judged_by, unit_of
 from selfportrait.stages import verdicts
 
 __all__ = ["Compared", "as_json", "compare", "numbers", "table"]
@@ -44,6 +45,7 @@ class Compared(NamedTuple):
     change: Mapping[str, Any]
     against: Mapping[str, Any] | None
     train_s: float
+    scored_by: str
 
 
 def compare(items: Sequence[str], overrides: Sequence[str], seeds: Sequence[int], folder: Path) -> list[Compared]:
@@ -147,32 +149,32 @@ def _compared(
         changes(before, after)["overall"]._asdict(),
         None if first is None else changes(first, after)["overall"]._asdict(),
         sum(seconds) / len(seconds),
+        judged_by(store.read_json(runs[0].folder / "config.json").get("settings", {})),
     )
 
 
 def table(compared: Sequence[Compared]) -> Table:
-    """A config or run a row: accuracy before and after, the change, and the difference from the first row."""
-    n = compared[0].after["n"]
-    title = f"Exactly right of {n} held-out pictures, with 95 % intervals over prompts"
-    found = improve.accuracy_layout(
-        title, "seeds", "before, %", "after, %", "change, points", f"against {compared[0].name}", "training"
-    )
+    """A config or run a row: accuracy or mean score before and after, change, and the difference from the first row."""
+    first, unit = compared[0], unit_of(*(one.after for one in compared))
+    title = f"{improve.measured_title(unit, first.after['n'], first.scored_by)}, with 95 % intervals over prompts"
+    columns = (f"before{unit.of_value}", f"after{unit.of_value}", f"change{unit.of_change}", f"against {first.name}")
+    found = improve.accuracy_layout(title, "seeds", *columns, "training")
     found.columns[0].header = ""
     for one in compared:
         found.add_row(
             one.name,
             str(one.num_seeds),
-            f"{one.before['accuracy'] * 100:.1f}",
-            improve.accuracy_cell(dict(one.after)),
-            _difference(one.change),
-            "" if one.against is None else _difference(one.against),
+            unit.bare(one.before["accuracy"]),
+            improve.accuracy_cell(one.after, unit),
+            _difference(one.change, unit),
+            "" if one.against is None else _difference(one.against, unit),
             duration(one.train_s),
         )
     return found
 
 
-def _difference(found: Mapping[str, Any]) -> str:
-    return f"{points(found['difference'])} ({points(found['low'])} to {points(found['high'])})"
+def _difference(found: Mapping[str, Any], unit: Unit) -> str:
+    return f"{unit.change(found['difference'])} ({unit.change(found['low'])} to {unit.change(found['high'])})"
 
 
 def as_json(compared: Sequence[Compared]) -> list[dict[str, Any]]:

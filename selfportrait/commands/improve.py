@@ -3,7 +3,7 @@
 Read this to learn in which order things are checked: nothing is written before everything that can be wrong was.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -13,12 +13,15 @@ from rich.table import Table
 
 from selfportrait import console, processes, store
 from selfportrait.config import Config
-from selfportrait.report.form import duration, percent, points
+from selfportrait.report.form import duration, percent
+from selfportrait.report.units import SHARE, Unit, judged_by, unit_of
 
 __all__ = [
     "accuracy_cell",
     "accuracy_layout",
+    "change_cell",
     "comparison",
+    "measured_title",
     "opened",
     "pass_cell",
     "round_table",
@@ -76,7 +79,8 @@ def _remove_if_empty(folder: Path) -> None:
 def show_result(folder: Path) -> None:
     """Print the finished run's accuracies before and after, and where its report and model are."""
     summary = store.read_json(folder / "summary.json")
-    console.show(comparison(summary))
+    config = store.read_json(folder / "config.json")
+    console.show(comparison(summary, judged_by(config.get("settings", {}))))
     if len(summary.get("rounds", [])) > 1:
         console.show(round_table(summary))
     seconds = summary.get("time_s", {})
@@ -94,33 +98,57 @@ def _event(event: dict[str, Any]) -> Any:
     return f"{where}{event['message']}" if "message" in event else event
 
 
-def comparison(summary: dict[str, Any]) -> Table:
-    """Lay out a run's summary.json: a category a row, overall last; narrow enough for 80 columns."""
+def comparison(summary: dict[str, Any], scored_by: str = "its benchmark") -> Table:
+    """Lay out a run's summary.json: a category a row, overall last; narrow enough for 80 columns.
+
+    `scored_by` is who gave the scores, where nobody told right from wrong.
+    """
     before, after, changes = summary["before"], summary["after"], summary.get("change", {})
-    title = f"Exactly right of {after['overall']['n']} held-out pictures, with 95 % intervals"
-    table = accuracy_layout(title, "before, %", "after, %", "change, points", "pass@4, %")
+    unit, has_passes = unit_of(*after.values()), _has_passes(before, after)
+    title = f"{measured_title(unit, after['overall']['n'], scored_by)}, with 95 % intervals"
+    columns = (f"before{unit.of_value}", f"after{unit.of_value}", f"change{unit.of_change}")
+    table = accuracy_layout(title, *columns, *(["pass@4, %"] if has_passes else []))
     for name in sorted(after, key=lambda name: (name == "overall", name)):
         table.add_row(
             name,
-            accuracy_cell(before[name]),
-            accuracy_cell(after[name]),
-            _change_cell(before[name], after[name], changes.get(name, {})),
-            f"{pass_cell(before[name])} → {pass_cell(after[name])}",
+            accuracy_cell(before[name], unit),
+            accuracy_cell(after[name], unit),
+            _change_cell(before[name], after[name], changes.get(name, {}), unit),
+            *([f"{pass_cell(before[name])} → {pass_cell(after[name])}"] if has_passes else []),
             style="bold" if name == "overall" else "",
         )
     return table
 
 
+def measured_title(unit: Unit, num_pictures: int, scored_by: str) -> str:
+    """What a run's numbers are, for the head of a table."""
+    if unit.is_score:
+        return f"Mean score by {scored_by} of {num_pictures} held-out pictures"
+    return f"Exactly right of {num_pictures} held-out pictures"
+
+
+def _has_passes(*maps: dict[str, Any]) -> bool:
+    return any(row["pass_at_4"] is not None for one in maps for row in one.values())
+
+
 def round_table(summary: dict[str, Any]) -> Table:
     """Lay out the rounds of a run: one a row, over all categories, each compared with the one before it."""
-    table = accuracy_layout("Round by round, all categories", "exactly right, %", "change, points", "pass@4, %")
+    measured = [one["overall"] for one in (summary["before"], *summary["rounds"])]
+    unit, has_passes = unit_of(*measured), any(one["pass_at_4"] is not None for one in measured)
+    what = unit.name if unit.is_score else f"exactly right{unit.of_value}"
+    passes = ["pass@4, %"] if has_passes else []
+    table = accuracy_layout("Round by round, all categories", what, f"change{unit.of_change}", *passes)
     table.columns[0].header = "after"
-    measured = [summary["before"], *summary["rounds"]]
-    table.add_row("no training", accuracy_cell(measured[0]["overall"]), "", pass_cell(measured[0]["overall"]))
-    for index, (before, after) in enumerate(pairwise(one["overall"] for one in measured)):
-        change = summary["round_changes"][index]["overall"]
-        table.add_row(f"round {index}", accuracy_cell(after), _change_cell(before, after, change), pass_cell(after))
+    changes = ["", *(_change_cell(*both, row["overall"], unit) for both, row in _steps(measured, summary))]
+    for index, (one, change) in enumerate(zip(measured, changes, strict=True)):
+        name = f"round {index - 1}" if index else "no training"
+        table.add_row(name, accuracy_cell(one, unit), change, *([pass_cell(one)] if has_passes else []))
     return table
+
+
+def _steps(measured: list[dict[str, Any]], summary: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Each round with the one before it, and its change."""
+    return zip(pairwise(measured), summary["round_changes"], strict=True)
 
 
 def accuracy_layout(title: str, *columns: str) -> Table:
@@ -132,9 +160,9 @@ def accuracy_layout(title: str, *columns: str) -> Table:
     return table
 
 
-def accuracy_cell(row: dict[str, Any]) -> str:
-    """An accuracy with its interval, in percent: 41.2 (37.9–44.6)."""
-    return f"{row['accuracy'] * 100:.1f} ({row['low'] * 100:.1f}–{row['high'] * 100:.1f})"
+def accuracy_cell(row: Mapping[str, Any], unit: Unit = SHARE) -> str:
+    """An accuracy with its interval, in percent: 41.2 (37.9–44.6); or a mean score."""
+    return f"{unit.bare(row['accuracy'])} ({unit.bare(row['low'])}–{unit.bare(row['high'])})"
 
 
 def pass_cell(row: dict[str, Any]) -> str:
@@ -142,9 +170,12 @@ def pass_cell(row: dict[str, Any]) -> str:
     return percent(row["pass_at_4"]).removesuffix("\N{NO-BREAK SPACE}%")
 
 
-def _change_cell(before: dict[str, Any], after: dict[str, Any], change: dict[str, Any]) -> str:
-    if not change:
-        return points(after["accuracy"] - before["accuracy"])
+def _change_cell(before: dict[str, Any], after: dict[str, Any], change: dict[str, Any], unit: Unit) -> str:
+    return change_cell(change, unit) if change else unit.change(after["accuracy"] - before["accuracy"])
+
+
+def change_cell(change: Mapping[str, Any], unit: Unit) -> str:
+    """A difference with its interval, green or red where that lies on one side of zero."""
     colour = "green" if change["low"] > 0 else "red" if change["high"] < 0 else "default"
-    text = f"{points(change['difference'])} ({points(change['low'])} to {points(change['high'])})"
+    text = f"{unit.change(change['difference'])} ({unit.change(change['low'])} to {unit.change(change['high'])})"
     return f"[{colour}]{text}[/]"

@@ -116,21 +116,25 @@ def _moving_average(values: list[float], window: int) -> list[float]:
     return [sum(part) / len(part) for part in parts]
 
 
-def accuracy_chart(rows: Sequence[dict[str, Any]], text: str) -> Markup:
-    """Accuracy before and after with intervals, one line a category; rows as the category table has them."""
+def accuracy_chart(rows: Sequence[dict[str, Any]], text: str, *, is_share: bool = True) -> Markup:
+    """Accuracy, or the mean score, before and after with intervals, one line a category; rows as the table has them."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(380, 60 + 36 * len(rows))
         for when, color, offset, marker in (("before", BEFORE, -0.15, "o"), ("after", AFTER, 0.15, "D")):
             _draw_accuracies(axes, [row[when] for row in rows], color=color, offset=offset, marker=marker, label=when)
         _name_rows(axes, rows)
-        axes.set_xlim(0, 1)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        if is_share:
+            axes.set_xlim(0, 1)
+            axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        else:
+            axes.margins(x=0.08)
+            axes.xaxis.set_major_locator(MaxNLocator(5))
         _legend(axes)
         return _svg(figure, "accuracy", text)
 
 
-def change_chart(rows: Sequence[dict[str, Any]], text: str) -> Markup:
-    """Difference of accuracy with its interval, one line a category, around zero; in percentage points."""
+def change_chart(rows: Sequence[dict[str, Any]], text: str, *, is_share: bool = True) -> Markup:
+    """Difference with its interval, one line a category, around zero; of accuracy in percentage points."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(380, 60 + 36 * len(rows))
         axes.axvline(0, color=MUTED, linewidth=1)
@@ -144,29 +148,38 @@ def change_chart(rows: Sequence[dict[str, Any]], text: str) -> Markup:
         _name_rows(axes, rows)
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(6))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: signed(value * 100, 0)))
+        if is_share:
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: signed(value * 100, 0)))
         return _svg(figure, "change", text)
 
 
-def course_chart(name: str, cells: Sequence[dict[str, Any]], text: str) -> Markup:
-    """Accuracy before and after each round, with intervals, and pass@4 above it; small, one of several in a row."""
+def course_chart(name: str, cells: Sequence[dict[str, Any]], text: str, *, is_share: bool = True) -> Markup:
+    """Accuracy before and after each round, with intervals, and pass@4 above it; small, one of several in a row.
+
+    A score, which is no share, is drawn in its own unit, and so close that its changes are seen.
+    """
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(190, 150)
         for key, color, marker, dashes in (("pass_at_4", BEFORE, ".", "--"), ("accuracy", AFTER, "D", "-")):
             values = [(place, finite(cell.get(key))) for place, cell in enumerate(cells)]
             known = [(place, value) for place, value in values if value is not None]
-            axes.plot(
-                *zip(*known, strict=True), color=color, linestyle=dashes, linewidth=1.5, marker=marker, markersize=5
-            )
+            if known:
+                axes.plot(
+                    *zip(*known, strict=True), color=color, linestyle=dashes, linewidth=1.5, marker=marker, markersize=5
+                )
         for place, cell in enumerate(cells):
             low, high = finite(cell.get("low")), finite(cell.get("high"))
             if low is not None and high is not None:
                 axes.plot([place, place], [low, high], color=AFTER, linewidth=2, solid_capstyle="round", alpha=0.6)
         axes.set_xticks(range(len(cells)), ["before", *(str(place) for place in range(len(cells) - 1))])
         axes.set_xlim(-0.3, len(cells) - 0.7)
-        axes.set_ylim(-0.02, 1.05)
-        axes.set_yticks([0, 0.5, 1])
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        if is_share:
+            axes.set_ylim(-0.02, 1.05)
+            axes.set_yticks([0, 0.5, 1])
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+        else:
+            axes.margins(y=0.2)
+            axes.yaxis.set_major_locator(MaxNLocator(3))
         return _svg(figure, name, text)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from selfportrait.report import form
+from selfportrait.report import form, units
 
 __all__ = ["environment"]
 
@@ -23,6 +23,7 @@ def environment() -> Environment:
         "points": form.points,
         "number": form.number,
         "signed": form.signed,
+        "score_change": units.score_change,
         "duration": form.duration,
         "memory": form.memory,
         "plain": form.plain,

@@ -15,8 +15,8 @@ from selfportrait import measures, stages, store
 from selfportrait.benchmarks.base import OVERALL
 from selfportrait.evaluations import Evaluation, evaluations
 from selfportrait.report.environment import environment
-from selfportrait.report.form import number
 from selfportrait.report.reading import Picture, picture, read_table
+from selfportrait.report.units import score
 
 __all__ = ["Line", "Measured", "Seen", "write_evaluation"]
 
@@ -106,7 +106,7 @@ def _measured(one: Evaluation) -> Measured:
         is_approximate=any(line.protocol.startswith("approx") for line in lines),
         lines=lines,
         protocol=found["protocol"],
-        further=[(name, _digits(value * scale)) for name, value in found["extra"].items()],
+        further=[(name, score(value * scale)) for name, value in found["extra"].items()],
         categories=_pictures(one),
         settings=yaml.safe_dump(dict(one.settings), sort_keys=False, allow_unicode=True, width=100),
     )
@@ -119,11 +119,7 @@ def _line(name: str, one: measures.Measure, scale: float, *, is_overall: bool = 
 
 
 def _scaled(value: float | None, scale: float) -> str:
-    return _digits(None if value is None else value * scale)
-
-
-def _digits(value: float | None) -> str:
-    return number(value, 2 if value is not None and abs(value) >= 10 else 4)
+    return score(None if value is None else value * scale)
 
 
 def _pictures(one: Evaluation) -> dict[str, list[PromptSeen]]:
@@ -158,4 +154,4 @@ def _seen(row: Verdict, cell: Any) -> Seen:
 def _in_words(row: Verdict) -> str:
     if row["exact"] is not None:
         return "right" if row["exact"] else "wrong"
-    return "not judged" if row["score"] is None else _digits(row["score"])
+    return "not judged" if row["score"] is None else score(row["score"])

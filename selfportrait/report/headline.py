@@ -10,9 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from selfportrait.report.charts import accuracy_chart, change_chart
-from selfportrait.report.form import finite, number, percent, plain, points
+from selfportrait.report.form import finite, number, plain
 from selfportrait.report.pictures import Changes
 from selfportrait.report.reading import RunRecord, accuracies, accuracies_by_round
+from selfportrait.report.units import Unit, judged_by, unit_of
 
 __all__ = ["Categories", "Headline", "category_rows", "headline", "other_categories", "verdict", "what_ran"]
 
@@ -27,16 +28,19 @@ class Headline:
     change: dict[str, Any]
     verdict: str
     tone: str
+    unit: Unit
 
 
 @dataclass(frozen=True)
 class Categories:
-    """Accuracy by category: rows for the table, and the charts (None where nothing was measured)."""
+    """The number of each category: rows for the table, and the charts (None where nothing was measured)."""
 
     rows: list[dict[str, Any]]
     chart: Markup | None
     change_chart: Markup | None
     is_paired: bool
+    has_passes: bool
+    unit: Unit
 
 
 def what_ran(run: RunRecord) -> dict[str, Any]:
@@ -52,6 +56,7 @@ def what_ran(run: RunRecord) -> dict[str, Any]:
         "seed": run.seed,
         "recipe": str(recipe.get("name") or "unknown"),
         "judge": str(settings.get("judge", {}).get("name") or "unknown"),
+        "scored_by": judged_by(settings),
         "steps_done": steps_done,
         "steps": steps * (recipe.get("rounds") or 1) if (steps := recipe.get("steps")) else None,  # of all rounds
         "rounds_done": len(accuracies_by_round(run)),
@@ -122,9 +127,9 @@ def headline(run: RunRecord) -> Headline:
     """Before, after and change of the trained category, with the verdict its interval allows."""
     category = run.trained_category
     change = run.summary.get("change", {}).get(category, {})
-    after = accuracies(run, "after").get(category, {})
+    before, after = (accuracies(run, when).get(category, {}) for when in ("before", "after"))
     words, tone = verdict(change, has_after=bool(after))
-    return Headline(category, accuracies(run, "before").get(category, {}), after, change, words, tone)
+    return Headline(category, before, after, change, words, tone, unit_of(before, after))
 
 
 def verdict(change: dict[str, Any], *, has_after: bool) -> tuple[str, str]:
@@ -150,7 +155,8 @@ def other_categories(run: RunRecord) -> dict[str, Any]:
         return {}
     name = min(others, key=lambda key: others[key])
     row = run.summary["change"][name]
-    return {"category": name, "difference": others[name], "low": row.get("low"), "high": row.get("high")}
+    unit = unit_of(*(accuracies(run, when).get(name, {}) for when in ("before", "after")))
+    return {"category": name, "difference": others[name], "low": row.get("low"), "high": row.get("high"), "unit": unit}
 
 
 def category_rows(run: RunRecord, changes: dict[str, Changes]) -> Categories:
@@ -167,27 +173,31 @@ def category_rows(run: RunRecord, changes: dict[str, Changes]) -> Categories:
             "change": run.summary.get("change", {}).get(name, {}),
             "tone": verdict(run.summary.get("change", {}).get(name, {}), has_after=name in after)[1],
             "changes": changes.get(name),
+            "unit": unit_of(before.get(name, {}), after.get(name, {})),
         }
         for name in names
     ]
     has_change = any(row["change"] for row in rows)
+    unit = unit_of(*before.values(), *after.values())
+    is_share = not unit.is_score
     return Categories(
         rows=rows,
-        chart=accuracy_chart(rows, _accuracy_text(rows)) if rows else None,
-        change_chart=change_chart(rows, _change_text(rows)) if has_change else None,
+        chart=accuracy_chart(rows, _accuracy_text(rows, unit), is_share=is_share) if rows else None,
+        change_chart=change_chart(rows, _change_text(rows, unit), is_share=is_share) if has_change else None,
         is_paired=bool(changes),
+        has_passes=any(finite(row[when].get("pass_at_4")) is not None for row in rows for when in ("before", "after")),
+        unit=unit,
     )
 
 
-def _accuracy_text(rows: list[dict[str, Any]]) -> str:
+def _accuracy_text(rows: list[dict[str, Any]], unit: Unit) -> str:
     """What the chart shows, for a reader who cannot see it; the intervals are in the table."""
-    parts = [
-        f"{plain(row['name'])} {percent(row['before'].get('accuracy'))} to {percent(row['after'].get('accuracy'))}"
-        for row in rows
-    ]
-    return "Accuracy by category, before to after: " + ", ".join(parts) + "."
+    ends = [[row["unit"].value(row[when].get("accuracy")) for when in ("before", "after")] for row in rows]
+    parts = [f"{plain(row['name'])} {' to '.join(both)}" for row, both in zip(rows, ends, strict=True)]
+    return f"{unit.name.capitalize()} by category, before to after: " + ", ".join(parts) + "."
 
 
-def _change_text(rows: list[dict[str, Any]]) -> str:
-    parts = [f"{plain(row['name'])} {points(row['change'].get('difference'))}" for row in rows]
-    return "Change of accuracy by category, in points: " + ", ".join(parts) + "."
+def _change_text(rows: list[dict[str, Any]], unit: Unit) -> str:
+    parts = [f"{plain(row['name'])} {row['unit'].change(row['change'].get('difference'))}" for row in rows]
+    end = "" if unit.is_score else ", in points"
+    return f"Change of {unit.name} by category{end}: " + ", ".join(parts) + "."

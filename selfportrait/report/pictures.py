@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from selfportrait.benchmarks.base import worth
 from selfportrait.report.reading import Picture, RunRecord, picture, read_table
+from selfportrait.report.units import score
 
 __all__ = [
     "Changes",
@@ -44,15 +46,25 @@ class Pair:
     after: Verdict | None
 
     @property
-    def change(self) -> int:
-        """1 where the picture became exact, -1 where it stopped being exact, 0 also where one was not judged."""
-        before, after = (None if row is None else row["exact"] for row in (self.before, self.after))
-        return 0 if before is None or after is None else int(after) - int(before)
+    def change(self) -> float:
+        """1 where the picture became exact, -1 where it stopped being exact, 0 also where one was not judged.
+
+        Where nobody says what is exact, by how much its score rose.
+        """
+        before, after = (None if row is None else worth(row) for row in (self.before, self.after))
+        return 0 if before is None or after is None else after - before
+
+    @property
+    def is_score(self) -> bool:
+        """Whether it was given a score, and not told right or wrong."""
+        return any(
+            row is not None and row["exact"] is None and worth(row) is not None for row in (self.before, self.after)
+        )
 
 
 @dataclass(frozen=True)
 class Changes:
-    """How many pictures of a category became exact and how many stopped being exact."""
+    """How many pictures of a category became exact and how many stopped being exact, or rose and fell in score."""
 
     gained: int
     lost: int
@@ -76,7 +88,8 @@ class PromptPictures:
     category: str
     before: list[Shown]
     after: list[Shown]
-    change: int
+    change: float
+    is_score: bool
 
 
 @dataclass(frozen=True)
@@ -109,21 +122,21 @@ def read_pairs(run: RunRecord) -> list[Pair]:
 
 
 def _verdicts(run: RunRecord, when: str) -> dict[tuple[str, int, int], Verdict]:
-    columns = ["prompt_id", "prompt", "category", "index", "seed", "exact", "reason"]
+    columns = ["prompt_id", "prompt", "category", "index", "seed", "exact", "score", "reason"]
     rows = read_table(run.round / "evaluation" / when, columns)
     return {(row["prompt_id"], row["index"], row["seed"]): row for row in rows}
 
 
 def count_changes(pairs: Iterable[Pair]) -> dict[str, Changes]:
-    """Gained and lost exact pictures by category, and overall; empty where nothing was evaluated twice."""
+    """Pictures that gained and that lost by category, and overall; empty where nothing was evaluated twice."""
     counts: dict[str, list[int]] = {}
     for pair in pairs:
         if pair.before is None or pair.after is None:
             continue
         for name in {pair.category, "overall"}:
             count = counts.setdefault(name, [0, 0])
-            count[0] += pair.change == 1
-            count[1] += pair.change == -1
+            count[0] += pair.change > 0
+            count[1] += pair.change < 0
     return {name: Changes(*count) for name, count in counts.items()}
 
 
@@ -142,7 +155,7 @@ def first_pictures(run: RunRecord, pairs: Sequence[Pair]) -> list[First]:
 
 
 def largest_changes(run: RunRecord, pairs: Sequence[Pair]) -> Largest:
-    """The prompts that gained and that lost most exact pictures; among equals the first of the benchmark."""
+    """The prompts that gained and lost most exact pictures, or most in score; among equals the benchmark's first."""
     prompts = [list(group) for group in _by_prompt(pairs)]
     gained = [group for group in prompts if _gain(group) > 0]
     lost = [group for group in prompts if _gain(group) < 0]
@@ -158,7 +171,7 @@ def _by_prompt(pairs: Sequence[Pair]) -> Iterable[Iterable[Pair]]:
     return (group for _, group in groupby(ordered, key=lambda pair: pair.prompt_id))
 
 
-def _gain(group: Iterable[Pair]) -> int:
+def _gain(group: Iterable[Pair]) -> float:
     return sum(pair.change for pair in group)
 
 
@@ -180,7 +193,8 @@ class _Images:
         shown = group[:SEEDS_SHOWN]
         before = [self._shown(pair, "before", pair.before) for pair in shown]
         after = [self._shown(pair, "after", pair.after) for pair in shown]
-        return PromptPictures(group[0].prompt, group[0].category, before, after, _gain(group))
+        is_score = any(pair.is_score for pair in group)
+        return PromptPictures(group[0].prompt, group[0].category, before, after, _gain(group), is_score)
 
     def _shown(self, pair: Pair, when: str, verdict: Verdict | None) -> Shown:
         exact = None if verdict is None else verdict["exact"]
@@ -193,6 +207,8 @@ class _Images:
 def _in_words(verdict: Verdict | None) -> str:
     if verdict is None:
         return "not drawn"
+    if verdict["exact"] is None and verdict.get("score") is not None:
+        return f"score {score(verdict['score'])}"
     if verdict["exact"] is None:
         return f"not judged: {verdict['reason']}" if verdict["reason"] else "not judged"
     return "exact" if verdict["exact"] else "not exact"

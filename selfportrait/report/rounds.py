@@ -9,9 +9,10 @@ from typing import Any
 from markupsafe import Markup
 
 from selfportrait.report.charts import course_chart
-from selfportrait.report.form import percent, plain
+from selfportrait.report.form import finite, percent, plain
 from selfportrait.report.headline import verdict
 from selfportrait.report.reading import RunRecord, accuracies, accuracies_by_round, round_name
+from selfportrait.report.units import Unit, unit_of
 
 __all__ = ["Course", "Courses", "Point", "courses"]
 
@@ -33,6 +34,8 @@ class Course:
     is_trained: bool
     points: list[Point]
     chart: Markup
+    unit: Unit
+    has_passes: bool
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,12 @@ class Courses:
 
     times: list[str]
     rows: list[Course]
+    unit: Unit
+
+    @property
+    def has_passes(self) -> bool:
+        """Whether pass@4 was measured anywhere."""
+        return any(row.has_passes for row in self.rows)
 
     @property
     def by_name(self) -> dict[str, Course]:
@@ -65,12 +74,16 @@ def courses(run: RunRecord) -> Courses | None:
             Point(cell, change, verdict(change, has_after=bool(cell))[1])
             for cell, change in zip(cells, several, strict=True)
         ]
-        chart = course_chart(f"course {place}", cells, _in_words(name, cells))
-        rows.append(Course(name, name == trained and name != "overall", points, chart))
-    return Courses(["before", *(round_name(index) for index in range(len(maps) - 1))], rows)
+        unit, has_passes = unit_of(*cells), any(finite(cell.get("pass_at_4")) is not None for cell in cells)
+        text = _in_words(name, cells, unit, has_passes=has_passes)
+        chart = course_chart(f"course {place}", cells, text, is_share=not unit.is_score)
+        rows.append(Course(name, name == trained and name != "overall", points, chart, unit, has_passes))
+    times = ["before", *(round_name(index) for index in range(len(maps) - 1))]
+    return Courses(times, rows, unit_of(*(cell for one in maps for cell in one.values())))
 
 
-def _in_words(name: str, cells: list[dict[str, Any]]) -> str:
-    accuracy = ", ".join(percent(cell.get("accuracy")) for cell in cells)
+def _in_words(name: str, cells: list[dict[str, Any]], unit: Unit, *, has_passes: bool) -> str:
+    values = ", ".join(unit.value(cell.get("accuracy")) for cell in cells)
     passed = ", ".join(percent(cell.get("pass_at_4")) for cell in cells)
-    return f"{plain(name)}: accuracy before and after each round {accuracy}; pass@4 {passed}."
+    end = f"; pass@4 {passed}" if has_passes else ""
+    return f"{plain(name)}: {unit.name} before and after each round {values}{end}."

@@ -212,6 +212,20 @@ def test_a_course_has_a_point_a_round_with_its_change(ospo: Path) -> None:
     assert [point.tone for point in overall.points[1:]] == ["good", "open", "open"]  # +18, +4 and 0, each +- 5
 
 
+def test_pass_at_4_is_explained_only_where_it_is_drawn(rounds_run: Path) -> None:
+    assert "The dashed line above it is pass@4" in text(page(rounds_run))
+
+    def lose(summary: dict[str, Any]) -> None:
+        for one in (summary["before"], summary["after"], *summary["rounds"]):
+            for cell in one.values():
+                cell["pass_at_4"] = None
+
+    change(rounds_run / "summary.json", lose)
+    html = page(rounds_run)
+    assert not re.search("dashed|pass@4", text(html))
+    assert "pass@4" not in html.split("</head>")[1].split('<section id="settings"')[0]  # nor in a chart's words
+
+
 def test_a_course_without_changes_shows_the_accuracies(rounds_run: Path) -> None:
     change(rounds_run / "summary.json", lambda summary: summary.pop("round_changes"))
     found = courses(read_run(rounds_run))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from selfportrait.report import form
+from selfportrait.report import form, units
 from selfportrait.report.charts import Line, line_chart
 from selfportrait.report.groups import example_groups
 from selfportrait.report.headline import headline, other_categories
@@ -165,3 +165,29 @@ def test_a_large_picture_is_reduced_and_a_broken_one_is_none() -> None:
 def test_the_trained_category_needs_a_measurement() -> None:
     config = {"settings": json.loads('{"seed": 0, "prompts": {"name": "file", "category": "letters"}}')}
     assert record(config=config, summary={"before": {"overall": {}}}).trained_category == "overall"
+
+
+def test_a_picture_with_a_score_alone_changes_by_its_score() -> None:
+    rows = [{"exact": None, "score": value, "reason": None} for value in (0.25, 0.75)]
+    rose = Pair("a", "a", "x", 0, 0, *rows)
+    fell = Pair("b", "b", "x", 0, 0, *rows[::-1])
+    assert (rose.change, fell.change) == (0.5, -0.5)
+    assert rose.is_score
+    changes = count_changes([rose, fell, Pair("c", "c", "x", 0, 0, rows[0], None)])["x"]
+    assert (changes.gained, changes.lost) == (1, 1)
+    assert not pair("d", 0, None, True).is_score
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "change"),
+    [(units.SHARE, "41.2 %", "+9.2"), (units.SCORE, "0.4120", "+0.0920")],
+)
+def test_a_unit_writes_values_and_changes(unit: units.Unit, value: str, change: str) -> None:
+    assert unit.value(0.412).replace("\N{NO-BREAK SPACE}", " ") == value
+    assert unit.bare(0.412) == value.split()[0]
+    assert unit.change(0.092) == change
+    assert (unit.value(None), unit.change(float("nan"))) == ("–", "–")
+    assert units.SCORE.value(21.456) == "21.46"
+    for judge in ("pick_score", {"name": "pick_score", "path": "here"}):
+        assert units.judged_by({"benchmark": {"name": "prompts", "judge": judge}}) == "pick_score"
+    assert units.judged_by({"benchmark": {"name": "hpd_v2"}}) == "hpd_v2"
