@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from selfportrait.benchmarks.base import worth
-from selfportrait.report.reading import Picture, RunRecord, picture, read_table
+from selfportrait.report.reading import Picture, RunRecord, evaluation, picture, read_table
 from selfportrait.report.units import score
 
 __all__ = [
@@ -123,7 +123,7 @@ def read_pairs(run: RunRecord) -> list[Pair]:
 
 def _verdicts(run: RunRecord, when: str) -> dict[tuple[str, int, int], Verdict]:
     columns = ["prompt_id", "prompt", "category", "index", "seed", "exact", "score", "reason"]
-    rows = read_table(run.round / "evaluation" / when, columns)
+    rows = read_table(evaluation(run, when), columns)
     return {(row["prompt_id"], row["index"], row["seed"]): row for row in rows}
 
 
@@ -185,7 +185,7 @@ class _Images:
     def _read(run: RunRecord, when: str, pairs: Sequence[Pair]) -> dict[tuple[str, int, int], Any]:
         ids = list(dict.fromkeys(pair.prompt_id for pair in pairs))
         columns = ["prompt_id", "index", "seed", "image"]
-        rows = read_table(run.round / "evaluation" / when, columns, only=("prompt_id", ids))
+        rows = read_table(evaluation(run, when), columns, only=("prompt_id", ids))
         return {(row["prompt_id"], row["index"], row["seed"]): row["image"] for row in rows}
 
     def of_prompt(self, group: Sequence[Pair]) -> PromptPictures:

@@ -16,6 +16,7 @@ from selfportrait import store
 from selfportrait.report import write_report
 from selfportrait.report.calibration import calibrations
 from selfportrait.report.headline import what_ran
+from selfportrait.report.pictures import read_pairs
 from selfportrait.report.preferences import choose, example_pairs
 from selfportrait.report.progress import events, training_charts
 from selfportrait.report.prompts import example_prompts
@@ -196,6 +197,16 @@ def test_after_is_the_last_round_that_was_measured_whole(rounds_run: Path) -> No
     run = read_run(rounds_run)
     assert evaluation(run, "after") == rounds_run / "round-1" / "evaluation" / "after"
     assert accuracies(run, "after") == run.summary["rounds"][1]
+
+
+def test_the_pictures_after_are_those_of_the_last_round(ospo: Path) -> None:
+    run = read_run(ospo)
+    last = {
+        (row["prompt_id"], row["index"]): row["exact"]
+        for row in store.read_table(ospo / "round-2" / "evaluation" / "after").to_pylist()
+    }
+    pairs = read_pairs(run)
+    assert {(pair.prompt_id, pair.index): pair.after and pair.after["exact"] for pair in pairs} == last
 
 
 def test_a_course_has_a_point_a_round_with_its_change(ospo: Path) -> None:
