@@ -9,7 +9,7 @@ from selfportrait.micro.detect import background_of, detect, verify
 from selfportrait.micro.language import Check, Claim, checks, parse
 from selfportrait.types import Detection, Prompt, Score
 
-__all__ = ["Finding", "look", "score_all"]
+__all__ = ["Finding", "lacking", "look", "score_all"]
 
 
 class Finding(NamedTuple):
@@ -35,6 +35,15 @@ def look(prompt: str, image: Image.Image) -> Finding:
     """Answer every check of a prompt; raises ValueError for a prompt outside the micro language or about a word."""
     claim, found, background = parse(prompt), detect(image), background_of(image)
     return Finding(claim, found, [(check, verify(check, found, background)) for check in checks(claim)])
+
+
+def lacking(prompt: Prompt) -> str | None:
+    """Why no picture of a prompt can be judged; None where one can."""
+    try:
+        checks(parse(prompt.text))
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def score_all(

@@ -54,6 +54,10 @@ class Count:
             )
         return [self._judge(*one) for one in zip(plans, found, images, strict=True)]
 
+    def lacks(self, prompt: Prompt) -> str | None:
+        """Why no picture of a prompt can be judged; None where one can."""
+        return self._plan(prompt).reason
+
     def _plan(self, prompt: Prompt) -> "_Plan":
         spec = getattr(prompt, "spec", None) or {}
         wanted = given(spec) if "counts" in spec or "include" in spec else read(prompt.text)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from selfportrait.judges._micro import Finding, score_all
+from selfportrait.judges._micro import Finding, lacking, score_all
 from selfportrait.types import Prompt, Score
 
 __all__ = ["MicroQuestions"]
@@ -20,6 +20,10 @@ class MicroQuestions:
     def __call__(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
         """One score in [0, 1] a picture."""
         return score_all(prompts, images, _share_of_yes)
+
+    def lacks(self, prompt: Prompt) -> str | None:
+        """Why no picture of a prompt can be judged; None where one can."""
+        return lacking(prompt)
 
 
 def _share_of_yes(finding: Finding) -> float:

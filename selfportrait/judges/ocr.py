@@ -70,11 +70,14 @@ class Ocr:
     def __call__(self, prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
         return [self._judge(prompt, image) for prompt, image in zip(prompts, images, strict=True)]
 
+    def lacks(self, prompt: Prompt) -> str | None:
+        """Why no picture of a prompt can be judged; None where one can."""
+        return None if _target(prompt) else f"no text in double quotes to look for in the prompt {prompt.text!r}"
+
     def _judge(self, prompt: Prompt, image: Image.Image) -> Score:
-        spec = getattr(prompt, "spec", None) or {}
-        target = _words(str(spec.get("target") or quoted(prompt.text)))
+        target = _target(prompt)
         if not target:
-            return Score(None, f"no text in double quotes to look for in the prompt {prompt.text!r}")
+            return Score(None, self.lacks(prompt))
         try:
             lines = self._read(image)
         except (ONNXRuntimeError, cv2.error) as error:
@@ -116,6 +119,11 @@ class Ocr:
     def _engine(self) -> Any:
         """Load the networks at first use, so that checking a config stays cheap."""
         return RapidOCR(text_score=self.min_confidence, **_ENGINE)
+
+
+def _target(prompt: Prompt) -> list[str]:
+    spec = getattr(prompt, "spec", None) or {}
+    return _words(str(spec.get("target") or quoted(prompt.text)))
 
 
 def in_order(pieces: Sequence[Line]) -> list[Line]:

@@ -70,6 +70,12 @@ class Vlm:
             for prompt, own in zip(prompts, questions, strict=True)
         ]
 
+    def lacks(self, prompt: Prompt) -> str | None:
+        """Why no picture of a prompt can be judged; None where one can."""
+        if self.ask == "questions" and not prompt.questions:
+            return f"the prompt {prompt.text!r} has no questions: write them first, or set ask=prompt"
+        return None
+
     def _questions(self, prompt: Prompt) -> list[tuple[str, Question]]:
         """The questions as they are put, with those they stand for."""
         if self.ask == "prompt":
@@ -79,7 +85,7 @@ class Vlm:
 
     def _judge(self, prompt: Prompt, questions: Sequence[Question], answers: Sequence[YesNo]) -> Score:
         if not questions:
-            return Score(None, f"the prompt {prompt.text!r} has no questions: write them first, or set ask=prompt")
+            return Score(None, self.lacks(prompt))
         details = {"questions": [_said(*pair) for pair in zip(questions, answers, strict=True)]}
         reason = next((one.reason or "no reason given" for one in answers if one.ratio is None), None)
         if reason is not None:

@@ -47,6 +47,11 @@ class Weighted:
             for index in range(len(images))
         ]
 
+    def lacks(self, prompt: Prompt) -> str | None:
+        """Why no picture of a prompt can be judged, which is so where a part cannot; None where one can."""
+        said = {name: part.judge.lacks(prompt) for name, part in self.parts.items() if hasattr(part.judge, "lacks")}
+        return next((f"{name}: {reason}" for name, reason in said.items() if reason), None)
+
     def _sum(self, said: Mapping[str, Score], seen: Mapping[str, Score]) -> Score:
         details: dict[str, Any] = {"parts": {name: self.parts[name].details(score) for name, score in said.items()}}
         if self.watch:
