@@ -10,7 +10,7 @@ import inspect
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,8 +39,11 @@ SECTIONS = {
     "loss": "losses",
     "optimizer": "training",  # not a slot: there is one optimizer, and its section has no name
     "benchmark": "benchmarks",
+    "watch": "judges",  # several of them, by names of their own
 }
+WATCH = "watch"
 _CONFIGS = Path(__file__).parent / "configs"
+_SAME_JUDGE = ("weight", "mean", "std", "batch_size", "device")  # settings that make no other judge of it
 _SEED = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 _PACKAGES = ("torch", "diffusers", "transformers", "peft")
 
@@ -144,6 +147,7 @@ class Config:
 
     seed: int
     sections: dict[str, Section]
+    watch: dict[str, Section] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Callable[..., Any]:
@@ -154,11 +158,17 @@ class Config:
     @property
     def settings(self) -> dict[str, Any]:
         """Every setting by section, as JSON has it."""
-        return {"seed": self.seed, **{key: section.resolved for key, section in self.sections.items()}}
+        found = {"seed": self.seed, **{key: section.resolved for key, section in self.sections.items()}}
+        watch = {label: section.resolved for label, section in self.watch.items()}
+        return {**found, WATCH: watch} if watch else found
 
     def build(self) -> dict[str, Any]:
         """Build every component the recipe takes, by the name of its parameter; with the seed where it takes that."""
         built = {key: section.build() for key, section in self.sections.items() if key != "recipe"}
+        if self.watch:
+            from selfportrait.stages import Watcher  # here, so that listing configs does not wait for torch
+
+            built[WATCH] = {label: Watcher(section.build(), section) for label, section in self.watch.items()}
         takes_seed = "seed" in binding.run_time(self.sections["recipe"].component)
         return {**built, "seed": self.seed} if takes_seed else built
 
@@ -180,20 +190,24 @@ def bind(settings: Mapping[str, Any]) -> Config:
         raise ValueError(f"The section recipe is missing: expected recipe.name, {_choices('recipe')}")
     recipe = bind_section("recipe", present.pop("recipe"))
     _check_sections(recipe, present)
-    sections = {key: bind_section(key, present[key]) for key in SECTIONS if key in present}
+    sections = {key: bind_section(key, present[key]) for key in SECTIONS if key in present and key != WATCH}
     _check_calls(recipe, sections)
+    watch = _bind_watch(present[WATCH], sections.get("judge")) if WATCH in present else {}
     seed = binding.check("seed", _SEED, settings.get("seed", 0))
-    return Config(seed=seed, sections={"recipe": recipe, **sections})
+    return Config(seed=seed, sections={"recipe": recipe, **sections}, watch=watch)
 
 
 def bind_section(key: str, settings: Any) -> Section:
-    """Check one section, such as `judge` with `{"name": "ocr", "enlarge": 4}`, against the component it names."""
+    """Check one section, such as `judge` with `{"name": "ocr", "enlarge": 4}`, against the component it names.
+
+    `watch.second` is a section of its own, by the slot of `watch`.
+    """
     if not isinstance(settings, dict):
         hint = "" if key == "optimizer" else f", such as {key}.name=..."
         raise ValueError(f"{key} = {settings!r}: should be a section of settings{hint}")
     given = dict(settings)
     name = None if key == "optimizer" else _component_name(key, given)
-    component = _optimizer() if name is None else components.find(SECTIONS[key], name)
+    component = _optimizer() if name is None else components.find(_slot(key), name)
     values, resolved = binding.bind(key, name, component, given)
     return Section(key, component, values, resolved if name is None else {"name": name, **resolved})
 
@@ -208,7 +222,48 @@ def _component_name(key: str, given: dict[str, Any]) -> str:
 
 
 def _choices(key: str) -> str:
-    return f"one of {', '.join(components.names(SECTIONS[key]))}"
+    return f"one of {', '.join(components.names(_slot(key)))}"
+
+
+def _slot(key: str) -> str:
+    return SECTIONS[key.partition(".")[0]]
+
+
+def _bind_watch(given: Any, judge: Section | None) -> dict[str, Section]:
+    """Check the judges that watch, by name or by another word with a `name`, as the parts of `weighted` are given."""
+    if not isinstance(given, dict) or not given:
+        raise ValueError(f"{WATCH} = {given!r}: should be judges by name, such as {WATCH}: {{clip_score: {{}}}}")
+    sections = {}
+    for label, settings in given.items():
+        key = f"{WATCH}.{label}"
+        if label == "judge":
+            raise ValueError(f"{key}: that is what the run's own judge is called beside them; give it another name")
+        if settings is not None and not isinstance(settings, dict):
+            raise ValueError(f"{key} = {settings!r}: should be a section of settings, such as {{}} for the defaults")
+        section = bind_section(key, {"name": label, **(settings or {})})
+        if binding.run_time(section.component):
+            raise ValueError(
+                f"{key}: the judge {section.resolved['name']} is the model in training, which changes with what it "
+                "judges; watch with another"
+            )
+        if judge is not None and _same(section.resolved) in _trained_on(judge.resolved):
+            raise ValueError(
+                f"{key}: the run trains on this very judge, so it is not held out; leave it out, since the run's own "
+                "judge is shown beside those that watch, or give another judge"
+            )
+        sections[label] = section
+    return sections
+
+
+def _trained_on(judge: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A run's judge and, of a weighted one, those that count in it."""
+    parts = judge.get("parts")
+    return [_same(judge), *map(_same, parts.values() if isinstance(parts, dict) else ())]
+
+
+def _same(judge: Mapping[str, Any]) -> dict[str, Any]:
+    """What two sections of the same judge have in common."""
+    return {key: value for key, value in judge.items() if key not in _SAME_JUDGE}
 
 
 def _optimizer() -> Callable[..., Any]:

@@ -20,7 +20,7 @@ from selfportrait import __version__, binding, store
 from selfportrait.config import Section
 from selfportrait.types import Score
 
-__all__ = ["FOLDER", "Key", "ScoreCache", "file_hash", "identity"]
+__all__ = ["FOLDER", "Key", "ScoreCache", "file_hash", "identity", "is_known"]
 
 FOLDER = "SELFPORTRAIT_SCORES"  # the environment variable that says where scores are kept
 _NOT_THE_SCORE = ("batch_size", "device", "cache")  # settings that change rounding at most; answers that are kept grow
@@ -126,6 +126,11 @@ def identity(section: Section) -> dict[str, Any]:
         "code": {module.removeprefix("selfportrait."): file_hash(code[module]) for module in sorted(code)},
         "version": __version__,
     }
+
+
+def is_known(section: Section) -> bool:
+    """Whether `identity` can tell what judges; it cannot where a server does, whose weights nobody here sees."""
+    return not any(text.startswith(("http://", "https://")) for text in _texts(section.resolved))
 
 
 def _kept(value: Any) -> Any:

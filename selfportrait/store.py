@@ -30,6 +30,7 @@ __all__ = [
     "PREFERENCES",
     "PROMPTS",
     "SCORES",
+    "WATCH",
     "Run",
     "append_jsonl",
     "drop_parts_from",
@@ -182,6 +183,17 @@ EVALUATION = schema(
         "image": IMAGE,
         "exact": pa.bool_(),
         "score": pa.float64(),
+        "reason": pa.string(),
+        "details": pa.string(),
+    }
+)
+WATCH = schema(
+    {
+        "prompt_id": pa.string(),
+        "index": pa.int32(),
+        "seed": pa.int64(),
+        "judge": pa.string(),  # its name in the section watch, or judge for the one that trains the model
+        "value": pa.float64(),
         "reason": pa.string(),
         "details": pa.string(),
     }

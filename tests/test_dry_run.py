@@ -127,3 +127,25 @@ def test_memory_by_hand() -> None:
     assert memory.peak(found) == 4200 + 180
     assert memory.peak(memory.needs(sizes, plan, "adafactor")) == 4200 + 180 - 800 + 100  # 25 factors
     assert memory.available(torch.device("cpu"))[0] > 2**28
+
+
+def test_who_watches_is_listed_and_counted(capsys: Capture) -> None:
+    overrides = ["watch.shapes.name=micro_questions", "watch.ocr.enlarge=4", "benchmark.categories=[numeracy, text]"]
+    assert main(["improve", "gpo-micro-counting", *overrides, "--dry-run"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "watch.shapes micro_questions" in out
+    assert "watch.ocr ocr enlarge=4" in out
+    # 2 categories of 100 prompts, 4 pictures each, by three judges, before and after
+    counted = "judgements 2,400 watching: the run's own judge, shapes, ocr"
+    assert out.count(counted) == 2
+
+
+@pytest.mark.parametrize("how", [["--dry-run"], []])
+def test_a_judge_with_nothing_to_read_is_refused_before_weights_load(
+    how: list[str], empty: Path, capsys: Capture
+) -> None:
+    assert main(["improve", "gpo-micro-counting", "watch.ocr={}", *how]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("error: watch.ocr: it can judge a picture of none of the benchmark's 500 prompts, of")
+    assert "no text in double quotes" in lines[-1]
+    assert not [path for path in empty.rglob("*") if path.is_file()]

@@ -25,6 +25,7 @@ _ENCODED = ("recipe.crop", "recipe.flip", "weights", "planner", "detector", "ins
 _PAIRED = (*_DRAWN, "judge", "selection", "preferences")
 SHARED = {
     "evaluation/before": ("model", "benchmark"),  # whose pictures have seeds of their own
+    "watch/before": ("model", "benchmark", "watch", "judge"),
     "prompts": _DRAWN,
     "candidates": _DRAWN,
     "scores": (*_DRAWN, "judge"),

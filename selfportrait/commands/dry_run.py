@@ -47,6 +47,8 @@ def components_table(config: Config) -> Table:
     table.add_column("settings", overflow="fold")
     for key, section in config.sections.items():
         table.add_row(key, section.resolved.get("name", ""), ", ".join(_said(section)))
+    for label, section in config.watch.items():
+        table.add_row(f"watch.{label}", section.resolved["name"], ", ".join(_said(section)))
     table.add_row("seed", "", str(config.seed))
     return table
 

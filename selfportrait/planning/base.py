@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+from selfportrait import stages
 from selfportrait.benchmarks.base import Benchmark
 
-__all__ = ["Batch", "Count", "Plan", "find", "if_here", "is_written", "measuring", "plan"]
+__all__ = ["Batch", "Count", "Plan", "find", "if_here", "is_written", "measuring", "plan", "watching"]
 
 
 Qualifier = Literal["", "about", "at most"]
@@ -86,3 +87,14 @@ def measuring(stage: str, benchmark: Benchmark, when: str = "") -> Count:
         return Count(stage, "pictures", None, str(error))
     pictures = sum(len(benchmark.seeds(prompt)) for prompt in prompts)
     return Count(stage, "pictures", pictures, f"{len(prompts):,} held-out prompts{when and ', ' + when}")
+
+
+def watching(stage: str, built: Mapping[str, Any], benchmark: Benchmark) -> list[Count]:
+    """The judgements of those that watch, none where nobody does; refuses whom the run refuses."""
+    try:
+        found = stages.watchers(built.get("watch"), built.get("judge"), benchmark)
+        pictures = sum(len(benchmark.seeds(prompt)) for prompt in benchmark.prompts()) if found else 0
+    except FileNotFoundError as error:
+        return [Count(stage, "judgements", None, str(error))]
+    said = ["the run's own judge" if name == stages.OWN else name for name in found]
+    return [Count(stage, "judgements", pictures * len(found), f"watching: {', '.join(said)}")] if found else []

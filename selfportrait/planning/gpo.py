@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfportrait import stages
-from selfportrait.planning.base import Batch, Count, Plan, is_written, measuring
+from selfportrait.planning.base import Batch, Count, Plan, is_written, measuring, watching
 from selfportrait.recipes.gpo import check_model, needs_old
 
 __all__ = ["plan"]
@@ -25,6 +25,7 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
     words = f"{steps:,} steps, {groups:,} prompts of {size:,} candidates each"
     counts = [
         measuring("evaluate before", benchmark),
+        *watching("evaluate before", built, benchmark),
         Count(
             "prompts",
             "prompts",
@@ -46,6 +47,7 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
         ),
         Count("training", "forwards without gradient", old, "old log-likelihoods, for loss.guard"),
         measuring("evaluate after", benchmark),
+        *watching("evaluate after", built, benchmark),
     ]
     tokens = 0 if (sizes := model.sizes()) is None else sizes.num_tokens
     num_copies = 0 if settings["ema_decay"] is None else 1

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from selfportrait import stages
 from selfportrait.draws.inversion import Inversion
 from selfportrait.losses.base import needs_reference
-from selfportrait.planning.base import Batch, Count, Plan, if_here, measuring
+from selfportrait.planning.base import Batch, Count, Plan, if_here, measuring, watching
 from selfportrait.recipes.offline import check_finders, check_instances, check_model, check_pairs
 
 __all__ = ["plan"]
@@ -27,11 +27,13 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
     pairs = _pairs(built)
     counts = [
         measuring("evaluate before", benchmark),
+        *watching("evaluate before", built, benchmark),
         *_drawing(pairs, settings),
         *_annotating(built, pairs.number),
         *_encoding(built, pairs.number),
         *_training(built, settings, pairs.number),
         measuring("evaluate after", benchmark),
+        *watching("evaluate after", built, benchmark),
     ]
     tokens = 0 if (sizes := model.sizes()) is None else sizes.num_tokens
     is_adapted = model.denoiser.train == "lora"

@@ -13,7 +13,7 @@ from typing import Any
 from selfportrait import stages
 from selfportrait.losses.base import needs_reference
 from selfportrait.planning import texts
-from selfportrait.planning.base import Batch, Count, Plan, Qualifier, is_written, measuring
+from selfportrait.planning.base import Batch, Count, Plan, Qualifier, is_written, measuring, watching
 from selfportrait.recipes.self_improve import CANDIDATES, check_parts
 from selfportrait.types import Prompt
 from selfportrait.weights.base import needs_maps
@@ -51,11 +51,13 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
     num_tokens = 0 if sizes is None else sizes.num_tokens
     counts = [
         measuring("evaluate before", benchmark, "before the first round"),
+        *watching("evaluate before", built, benchmark),
         *_writing(built, found),
         *_drawing(model, found, num_tokens),
         *_preferring(built["weights"], found),
         *_training(built["loss"], settings, found),
         measuring("evaluate after", benchmark),
+        *watching("evaluate after", built, benchmark),
     ]
     guided = 2 if model.guidance_scale > 1 else 1
     drawing = Batch(guided * min(model.batch_size, found.pictures), texts.TEMPLATE + found.drawn_tokens + num_tokens)

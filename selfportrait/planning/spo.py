@@ -5,7 +5,7 @@ from typing import Any
 
 from selfportrait import stages
 from selfportrait.losses.base import needs_reference
-from selfportrait.planning.base import Batch, Count, Plan, is_written, measuring
+from selfportrait.planning.base import Batch, Count, Plan, is_written, measuring, watching
 from selfportrait.recipes.spo import check
 
 __all__ = ["plan"]
@@ -25,6 +25,7 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
     guided = 2 if settings["guidance_scale"] > 1 else 1
     counts = [
         measuring("evaluate before", benchmark),
+        *watching("evaluate before", built, benchmark),
         Count("prompts", "prompts", source.num_prompts if is_expected else len(source())),
         Count("training", "sampler steps", steps * prompts * taken, f"of {prompts} trajectories a step"),
         Count("training", "judgements", compared * k, f"{k} next steps from the same latent"),
@@ -33,6 +34,7 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
         Count("training", "forwards and backwards", forwards, f"on {guided} rows a pair", "at most"),
         Count("training", "forwards without gradient", forwards * needs_reference(built["loss"]), "", "at most"),
         measuring("evaluate after", benchmark),
+        *watching("evaluate after", built, benchmark),
     ]
     tokens = 0 if (sizes := model.sizes()) is None else sizes.num_tokens
     num_copies = int(needs_reference(built["loss"]) and model.denoiser.train != "lora")

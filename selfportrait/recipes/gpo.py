@@ -27,6 +27,7 @@ from selfportrait.draws.base import GroupDraw
 from selfportrait.losses.base import GroupLoss
 from selfportrait.models.base import Conditioning, Draws
 from selfportrait.prompts.base import PromptSource
+from selfportrait.recipes._measuring import measure
 from selfportrait.report import write_report
 from selfportrait.seeds import generator, passes
 from selfportrait.selection.base import Selection
@@ -74,6 +75,7 @@ def gpo(
     benchmark: Benchmark,
     run: store.Run,
     seed: int,
+    watch: stages.Watch | None = None,
     *,
     steps: Annotated[int, Field(ge=1)],
     group_size: Annotated[int, Field(ge=2)] = 32,
@@ -95,10 +97,10 @@ def gpo(
     algorithm = Algorithm(group_size, timesteps_per_update, updates_per_group, prompts_per_step, online)
     judge = stages.hand_over(judge, policy=model, seed=seed)
     benchmark = stages.hand_over(benchmark, policy=model)
+    watchers = stages.watchers(watch, judge, benchmark)
     source = stages.not_held_out(stages.hand_over(prompts, policy=model, seed=seed)(), benchmark.is_held_out)
     model.load()
-    with summary.stage(run, "evaluate before"):
-        stages.evaluate(model, benchmark, run.path(ROUND, "evaluation", "before"), label="measuring the base model")
+    measure(model, benchmark, watchers, run, "before", label="measuring the base model")
     store.write_table(run.path(ROUND, "prompts"), 0, stages.prompt_rows(source), store.PROMPTS)
 
     learner = start(model, optimizer, ema_decay)
@@ -123,8 +125,7 @@ def gpo(
     health.check_unchanged(untouched, model.frozen())
 
     with learner.ema.swap(model.trainable()) if learner.ema else nullcontext():
-        with summary.stage(run, "evaluate after"):
-            stages.evaluate(model, benchmark, run.path(ROUND, "evaluation", "after"), label="measuring the result")
+        measure(model, benchmark, watchers, run, "after", label="measuring the result")
         model.save(run.path("model"))
     summary.write(run)
     write_report(run.folder)

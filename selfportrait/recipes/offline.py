@@ -32,6 +32,7 @@ from selfportrait.planners.base import Planner
 from selfportrait.preferences.base import PreferenceSource
 from selfportrait.preferences.run import Run
 from selfportrait.prompts.base import PromptSource
+from selfportrait.recipes._measuring import measure
 from selfportrait.report import write_report
 from selfportrait.selection.base import PairSelection
 from selfportrait.training import health
@@ -65,6 +66,7 @@ def offline(
     detector: Detector | None = None,
     instance_judge: InstanceJudge | None = None,
     vlm: Looks | None = None,
+    watch: stages.Watch | None = None,
     *,
     steps: _Count | None = None,
     epochs: _Count | None = None,
@@ -99,11 +101,11 @@ def offline(
     check_rows(preferences)
     draw = stages.hand_over(draw, policy=model)
     benchmark = stages.hand_over(benchmark, policy=model, seed=seed)
+    watchers = stages.watchers(watch, judge, benchmark)
     at = stages.Round(run.path("round-0"))
     model.load()
     untouched = health.fingerprint(model.frozen())
-    with summary.stage(run, "evaluate before"):
-        stages.evaluate(model, benchmark, at.evaluation("before"), label="measuring the base model")
+    measure(model, benchmark, watchers, run, "before", label="measuring the base model")
     if preferences is None:
         preferences = _draw_pairs(model, makers, benchmark, run, at, seed, candidates_per_prompt, max_missing)
     instances = None
@@ -120,8 +122,7 @@ def offline(
     visits = stages.Visits(seed, empty_prompts, fixed_draws)
     pairs = stages.StoredLatents(at.latents)
     stages.train_on_latents(model, pairs, draw, loss, optimizer, at.training, schedule, visits)
-    with summary.stage(run, "evaluate after"):
-        stages.evaluate(model, benchmark, at.evaluation("after"), label="measuring the result")
+    measure(model, benchmark, watchers, run, "after", label="measuring the result")
     health.check_unchanged(untouched, model.frozen())
     processes.by_main(partial(_conclude, model, run))
 

@@ -30,6 +30,7 @@ from selfportrait.models.base import TokenModel
 from selfportrait.perturbations.base import Perturbation
 from selfportrait.prompts.base import PromptSource, WrittenPrompts
 from selfportrait.questions.base import QuestionSource
+from selfportrait.recipes._measuring import measure
 from selfportrait.report import write_report
 from selfportrait.seeds import derive
 from selfportrait.selection.base import PairSelection
@@ -58,6 +59,7 @@ def self_improve(
     questions: QuestionSource | None = None,
     perturbation: Perturbation | None = None,
     densification: Densification | None = None,
+    watch: stages.Watch | None = None,
     *,
     rounds: _Count = 3,
     candidates_per_prompt: _Count | None = None,
@@ -88,12 +90,11 @@ def self_improve(
     )
     numbers = Numbers(schedule, candidates_per_prompt, prompts_per_part, max_missing, min_margin, min_pairs)
     check(team, numbers, seed)  # what the model cannot do is said before its weights load
+    benchmark = stages.hand_over(benchmark, policy=model)
+    watchers = stages.watchers(watch, judge, benchmark)
     model.load()
     untouched = health.fingerprint(model.frozen())
-    benchmark = stages.hand_over(benchmark, policy=model)
-    with summary.stage(run, "evaluate before"):
-        before = stages.Round(run.path("round-0")).evaluation("before")
-        stages.evaluate(model, benchmark, before, label="measuring the base model")
+    measure(model, benchmark, watchers, run, "before", label="measuring the base model")
 
     for index in range(rounds):
         now = Round(team, numbers, run, seed, index)
@@ -102,8 +103,7 @@ def self_improve(
         now.judge()
         now.pair()
         now.train()
-        with summary.stage(run, "evaluate after"):
-            stages.evaluate(model, benchmark, now.at.evaluation("after"), label=f"measuring round {index}")
+        measure(model, benchmark, watchers, run, "after", label=f"measuring round {index}", index=index)
 
     health.check_unchanged(untouched, model.frozen())
     processes.by_main(lambda: _conclude(model, run, rounds))

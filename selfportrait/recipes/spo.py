@@ -23,6 +23,7 @@ from selfportrait.benchmarks.base import Benchmark
 from selfportrait.losses.base import PairLogps, PairLoss, needs_reference
 from selfportrait.models.base import Denoises, transition_logp
 from selfportrait.prompts.base import PromptSource
+from selfportrait.recipes._measuring import measure
 from selfportrait.report import write_report
 from selfportrait.seeds import derive, passes
 from selfportrait.training import health
@@ -45,6 +46,7 @@ def spo(
     benchmark: Benchmark,
     run: store.Run,
     seed: int,
+    watch: stages.Watch | None = None,
     *,
     steps: _Count,
     prompts_per_step: _Count = 4,
@@ -69,10 +71,10 @@ def spo(
         stages.levels(sampling_steps, shift), guidance_scale, candidates_per_step, first_step, min_gap
     )
     judge, benchmark = (stages.hand_over(one, policy=model, seed=seed) for one in (judge, benchmark))
+    watchers = stages.watchers(watch, judge, benchmark)
     source = stages.not_held_out(stages.hand_over(prompts, policy=model, seed=seed)(), benchmark.is_held_out)
     model.load()
-    with summary.stage(run, "evaluate before"):
-        stages.evaluate(model, benchmark, run.path(ROUND, "evaluation", "before"), label="measuring the base model")
+    measure(model, benchmark, watchers, run, "before", label="measuring the base model")
     store.write_table(run.path(ROUND, "prompts"), 0, stages.prompt_rows(source), store.PROMPTS)
     learner, metrics = start(model, optimizer, None), Metrics(run.path(ROUND, "training"))
     untouched = health.fingerprint(model.frozen())
@@ -99,8 +101,7 @@ def spo(
             advance(1)
     metrics.close()
     health.check_unchanged(untouched, model.frozen())
-    with summary.stage(run, "evaluate after"):
-        stages.evaluate(model, benchmark, run.path(ROUND, "evaluation", "after"), label="measuring the result")
+    measure(model, benchmark, watchers, run, "after", label="measuring the result")
     model.save(run.path("model"))
     summary.write(run)
     write_report(run.folder)

@@ -44,9 +44,11 @@ from selfportrait.stages.rounds import Round
 from selfportrait.stages.sampler_steps import Sampler, StepPair, levels, walk
 from selfportrait.stages.scores import Judge, check_missing, read_scores, save_scores, score, score_candidates
 from selfportrait.stages.updates import Schedule, portions
+from selfportrait.stages.watching import OWN, Watch, Watcher, watch, watchers
 from selfportrait.stages.yields import check_pairs, write_yield
 
 __all__ = [
+    "OWN",
     "Annotation",
     "AnyPair",
     "Cut",
@@ -62,6 +64,8 @@ __all__ = [
     "StepPair",
     "StoredLatents",
     "Visits",
+    "Watch",
+    "Watcher",
     "Writers",
     "annotations_of",
     "base_prompts",
@@ -113,6 +117,8 @@ __all__ = [
     "train_on_pairs",
     "verdicts",
     "walk",
+    "watch",
+    "watchers",
     "write_annotations",
     "write_prompts",
     "write_yield",

@@ -94,3 +94,7 @@ class Round:
     def evaluation(self, when: str) -> Path:
         """The benchmark's pictures and verdicts, before or after training."""
         return self.folder / "evaluation" / when
+
+    def watch(self, when: str) -> Path:
+        """What the judges that watch said of the pictures of an evaluation; there only where somebody watches."""
+        return self.folder / "watch" / when

@@ -24,7 +24,8 @@ def improve(tiny_janus: Path, folder: Path, method: str, count: int, start: Any 
     """Start `selfportrait improve` in some processes, by default to the end."""
     config = folder / f"{method}.yaml"
     recipe = {"rounds": ROUNDS[method], "prompts_per_part": 2, "pairs_per_forward": 1}
-    config.write_text(json.dumps(settings_for(tiny_janus, method, recipe=recipe)))
+    settings = settings_for(tiny_janus, method, recipe=recipe)
+    config.write_text(json.dumps({**settings, "watch": {"micro_questions": {}}}))
     said = folder / f"said-{method}-{count}"
     return start(several.command, count, said, "improve", str(config), "--run", str(folder / f"{method}-{count}"))
 
