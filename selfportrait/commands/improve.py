@@ -14,7 +14,7 @@ from rich.table import Table
 from selfportrait import console, processes, store
 from selfportrait.config import Config
 from selfportrait.report.form import duration, percent
-from selfportrait.report.units import SHARE, Unit, judged_by, unit_of
+from selfportrait.report.units import SCORE, SHARE, Unit, judged_by, unit_of
 
 __all__ = [
     "accuracy_cell",
@@ -27,7 +27,10 @@ __all__ = [
     "round_table",
     "run",
     "show_result",
+    "watch_table",
 ]
+
+WATCH_COLUMNS = ("before", "after", "change", "missing")
 
 
 def run(config: Config, folder: Path) -> None:
@@ -83,6 +86,8 @@ def show_result(folder: Path) -> None:
     console.show(comparison(summary, judged_by(config.get("settings", {}))))
     if len(summary.get("rounds", [])) > 1:
         console.show(round_table(summary))
+    if summary.get("watch"):
+        console.show(watch_table(summary["watch"]))
     seconds = summary.get("time_s", {})
     if seconds:
         console.echo("time    " + ", ".join(f"{name} {duration(value)}" for name, value in seconds.items()))
@@ -139,16 +144,25 @@ def round_table(summary: dict[str, Any]) -> Table:
     passes = ["pass@4, %"] if has_passes else []
     table = accuracy_layout("Round by round, all categories", what, f"change{unit.of_change}", *passes)
     table.columns[0].header = "after"
-    changes = ["", *(_change_cell(*both, row["overall"], unit) for both, row in _steps(measured, summary))]
+    steps = zip(pairwise(measured), summary["round_changes"], strict=True)
+    changes = ["", *(_change_cell(before, after, row["overall"], unit) for (before, after), row in steps)]
     for index, (one, change) in enumerate(zip(measured, changes, strict=True)):
         name = f"round {index - 1}" if index else "no training"
         table.add_row(name, accuracy_cell(one, unit), change, *([pass_cell(one)] if has_passes else []))
     return table
 
 
-def _steps(measured: list[dict[str, Any]], summary: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Each round with the one before it, and its change."""
-    return zip(pairwise(measured), summary["round_changes"], strict=True)
+def watch_table(watch: Mapping[str, Any]) -> Table:
+    """Lay out what the judges that watch say: one a row, with the run's own judge first, each in its own unit."""
+    table = accuracy_layout("Judges that watched, on the same pictures, with 95 % intervals", *WATCH_COLUMNS)
+    table.columns[0].header = "judge"
+    for name in sorted(watch, key=lambda name: not watch[name]["is_trained"]):
+        one = watch[name]
+        missing = " → ".join(str(one[when]["missing"]) for when in ("before", "after"))
+        change = "–" if one["change"] is None else change_cell(one["change"], SCORE)
+        label = "the run's own" if one["is_trained"] else name
+        table.add_row(label, SCORE.value(one["before"]["mean"]), SCORE.value(one["after"]["mean"]), change, missing)
+    return table
 
 
 def accuracy_layout(title: str, *columns: str) -> Table:

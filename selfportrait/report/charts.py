@@ -171,7 +171,8 @@ def course_chart(name: str, cells: Sequence[dict[str, Any]], text: str, *, is_sh
             low, high = finite(cell.get("low")), finite(cell.get("high"))
             if low is not None and high is not None:
                 axes.plot([place, place], [low, high], color=AFTER, linewidth=2, solid_capstyle="round", alpha=0.6)
-        axes.set_xticks(range(len(cells)), ["before", *(str(place) for place in range(len(cells) - 1))])
+        later = ["after"] if len(cells) == 2 else [str(place) for place in range(len(cells) - 1)]
+        axes.set_xticks(range(len(cells)), ["before", *later])
         axes.set_xlim(-0.3, len(cells) - 0.7)
         if is_share:
             axes.set_ylim(-0.02, 1.05)

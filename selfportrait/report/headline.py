@@ -14,6 +14,7 @@ from selfportrait.report.form import finite, number, plain
 from selfportrait.report.pictures import Changes
 from selfportrait.report.reading import RunRecord, accuracies, accuracies_by_round
 from selfportrait.report.units import Unit, judged_by, unit_of
+from selfportrait.watched import is_note
 
 __all__ = ["Categories", "Headline", "category_rows", "headline", "other_categories", "verdict", "what_ran"]
 
@@ -48,7 +49,7 @@ def what_ran(run: RunRecord) -> dict[str, Any]:
     settings = run.settings
     recipe = settings.get("recipe", {})
     model = settings.get("model", {})
-    steps_done = sum(len({row.get("step") for row in one.metrics}) for one in run.rounds)
+    steps_done = sum(len({row.get("step") for row in one.metrics if not is_note(row)}) for one in run.rounds)
     return {
         "name": str(run.config.get("name") or run.folder.name),
         "sentence": _sentence_of_rounds(settings) if run.is_in_rounds else _sentence(settings),

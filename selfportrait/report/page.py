@@ -22,6 +22,8 @@ from selfportrait.report.progress import costs, events, training_charts
 from selfportrait.report.prompts import example_prompts, origin
 from selfportrait.report.reading import RunRecord, read_run
 from selfportrait.report.rounds import courses
+from selfportrait.report.units import SCORE
+from selfportrait.report.watch import watch
 from selfportrait.report.yields import yields
 
 __all__ = ["write_report"]
@@ -50,6 +52,8 @@ def _sections(run: RunRecord) -> dict[str, Any]:
         "what": what_ran(run),
         "headline": headline(run),
         "others": other_categories(run),
+        "watch": watch(run),
+        "unit_of_scores": SCORE,
         "first": first_pictures(run, pairs),
         "largest": largest_changes(run, pairs),
         "categories": categories,

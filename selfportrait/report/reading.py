@@ -18,7 +18,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 from PIL import Image
 
-from selfportrait import images, store
+from selfportrait import images, store, watched
 from selfportrait.benchmarks.base import aggregate, compare
 from selfportrait.report.form import finite
 
@@ -160,7 +160,8 @@ def _summary_so_far(run: RunRecord) -> dict[str, Any]:
     if not changes:
         return {"before": maps[0]}
     whole = _changes((before, maps[0]), (measured[-1], maps[-1]))
-    return {"before": maps[0], "after": maps[-1], "rounds": maps[1:], "change": whole, "round_changes": changes}
+    found = {"before": maps[0], "after": maps[-1], "rounds": maps[1:], "change": whole, "round_changes": changes}
+    return found | {"watch": watched.read(run.folder, len(changes))}
 
 
 def _verdicts(folder: Path) -> list[dict[str, Any]]:

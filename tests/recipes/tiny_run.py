@@ -1,8 +1,8 @@
 """A tiny run of the GPO recipe: random weights, real tables, and a judge that finds a difference in any picture.
 
-    python tiny_run.py MODEL FOLDER
+    python tiny_run.py MODEL FOLDER [watch]
 
-starts it, or goes on with it, in a process of its own.
+starts it, or goes on with it, in a process of its own, with judges that watch where that is asked for.
 """
 
 import sys
@@ -16,6 +16,10 @@ from PIL import Image
 from selfportrait import config, store
 from selfportrait.types import Prompt, Score
 
+WATCH: dict[str, Any] = {
+    "shapes": {"name": "micro_questions"},
+    "both": {"name": "weighted", "parts": {"micro_count": {}, "micro_questions": {}}},
+}
 STEPS, PROMPTS, GROUP, DRAWS, UPDATES, INFERENCE_STEPS = 3, 2, 4, 2, 2, 2
 
 
@@ -67,4 +71,5 @@ def finished_settings(model: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    start_run(Path(sys.argv[2]), finished_settings(Path(sys.argv[1])))
+    watch = {"judge": {"name": "micro_questions"}, "watch": {"micro_count": {}}} if sys.argv[3:] else {}
+    start_run(Path(sys.argv[2]), finished_settings(Path(sys.argv[1])) | watch)
