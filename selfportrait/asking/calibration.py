@@ -151,9 +151,9 @@ def _wins(a: float, b: float) -> float:
 def _ranks(scores: Sequence[float | None], exact: Sequence[Score]) -> tuple[float | None, float | None]:
     """The probability that a passed picture outranks a failed one, and its standard error if the judge guessed."""
     judged = [
-        (score, bool(truth.details.get("exact", truth.value >= 1)))
+        (score, truth.details["exact"])
         for score, truth in zip(scores, exact, strict=True)
-        if score is not None and truth.value is not None
+        if score is not None and truth.value is not None and "exact" in truth.details
     ]
     passed = [score for score, is_exact in judged if is_exact]
     failed = [score for score, is_exact in judged if not is_exact]

@@ -76,7 +76,9 @@ def _verdicts(
 
 
 def _is_right(score: Score) -> bool | None:
-    return None if score.value is None else bool(score.details.get("exact", score.value >= 1))
+    """Nothing where nobody judged, or by a judge that knows no right and wrong."""
+    exact: bool | None = score.details.get("exact")
+    return None if score.value is None else exact
 
 
 def pair_rows(

@@ -34,9 +34,10 @@ def score(id: str, value: float | None, answers: Sequence[tuple[float, float]] =
 
 
 def only_red_is_right(prompts: Sequence[Prompt], images: Sequence[Image.Image]) -> list[Score]:
-    """Right where the first pixel is redder than 1, wrong where it is 1, nothing to say where it is 0."""
+    """Right where the first pixel is redder than 1, wrong where it is 1, nothing to say where it is 0, a score at 3."""
     red = [image.getpixel((0, 0))[0] for image in images]  # type: ignore[index]
-    return [Score(None, "unknown") if value == 0 else Score(float(value > 1)) for value in red]
+    kinds = [Score(None, "unknown"), Score(0.0, None, {"exact": False}), Score(1.0, None, {"exact": True}), Score(21.7)]
+    return [kinds[value] for value in red]
 
 
 def select(folder: Path, selection: Any, candidates: list[Any], scores: list[Any]) -> tuple[list[Any], dict[str, Any]]:
@@ -50,13 +51,15 @@ def select(folder: Path, selection: Any, candidates: list[Any], scores: list[Any
 
 @pytest.mark.parametrize(
     ("chosen", "margin", "quality"),
-    [(0, 0.5, (0, 0, 0)), (1, 0.5, (0, 1, 1)), (2, 0.5, (0, 1, 0)), (2, 0.1, (1, 1, 0))],
+    [(0, 0.5, (0, 0, 0)), (1, 0.5, (0, 1, 1)), (2, 0.5, (0, 1, 0)), (2, 0.1, (1, 1, 0)), (3, 0.5, (0, 0, 0))],
 )
 def test_ambiguous_and_false_pairs_are_counted(
     tmp_path: Path, chosen: int, margin: float, quality: tuple[int, int, int]
 ) -> None:
     candidates = [candidate(f"c{index}", index, "a cat") for index in range(4)]
-    scores = [score(f"c{index}", 0.4 + margin * (index == chosen)) for index in range(3)] + [score("c3", None)]
+    unclear = 2 if chosen == 3 else 3
+    values = [0.4 + margin * (index == chosen) for index in range(4)]
+    scores = [score(f"c{index}", None if index == unclear else value) for index, value in enumerate(values)]
     pairs, counts = select(tmp_path, best_worst, candidates, scores)
     assert [(pair["chosen_id"], pair["rejected_prompt"]) for pair in pairs] == [(f"c{chosen}", None)]
     assert pairs[0]["margin"] == pytest.approx(margin)
