@@ -1,6 +1,7 @@
 """Hand-made verdicts for the published benchmarks: detectors, judges and pictures without any network."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from PIL import Image
 from selfportrait import components
 from selfportrait.types import Detection, Prompt, Score
 
-DATA = Path("/work/shared/data")
+DATA = Path(os.environ.get("SELFPORTRAIT_DATA") or Path(__file__).parents[3] / "shared" / "data")
+"""Published prompt files, if they are there: a folder of them beside the repository, or wherever one says."""
 
 
 def picture(width: int = 100, height: int = 100, color: str = "white") -> Image.Image:

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from given import DATA
 from PIL import Image
 
 from selfportrait import config
@@ -14,7 +14,7 @@ from selfportrait.judges._wanted import Wanted, given, read, singular
 from selfportrait.judges.count import Count
 from selfportrait.types import Detection, Prompt
 
-GENEVAL = Path("/work/shared/data/geneval/evaluation_metadata.jsonl")
+GENEVAL = DATA / "geneval" / "evaluation_metadata.jsonl"
 BLANK = Image.new("RGB", (40, 30))
 
 
