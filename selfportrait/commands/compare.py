@@ -15,7 +15,7 @@ from selfportrait.benchmarks.base import aggregate
 from selfportrait.benchmarks.base import compare as changes
 from selfportrait.commands import improve
 from selfportrait.report.form import duration
-from selfportrait.report.units import Unit, judged_by, unit_of
+from selfportrait.report.units import judged_by, unit_of
 from selfportrait.stages import verdicts
 
 __all__ = ["Compared", "as_json", "compare", "numbers", "table"]
@@ -167,15 +167,11 @@ def table(compared: Sequence[Compared]) -> Table:
             str(one.num_seeds),
             unit.bare(one.before["accuracy"]),
             improve.accuracy_cell(one.after, unit),
-            _difference(one.change, unit),
-            "" if one.against is None else _difference(one.against, unit),
+            improve.change_text(one.change, unit),
+            "" if one.against is None else improve.change_text(one.against, unit),
             duration(one.train_s),
         )
     return found
-
-
-def _difference(found: Mapping[str, Any], unit: Unit) -> str:
-    return f"{unit.change(found['difference'])} ({unit.change(found['low'])} to {unit.change(found['high'])})"
 
 
 def as_json(compared: Sequence[Compared]) -> list[dict[str, Any]]:

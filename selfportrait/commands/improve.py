@@ -20,6 +20,7 @@ __all__ = [
     "accuracy_cell",
     "accuracy_layout",
     "change_cell",
+    "change_text",
     "comparison",
     "measured_title",
     "opened",
@@ -191,5 +192,9 @@ def _change_cell(before: dict[str, Any], after: dict[str, Any], change: dict[str
 def change_cell(change: Mapping[str, Any], unit: Unit) -> str:
     """A difference with its interval, green or red where that lies on one side of zero."""
     colour = "green" if change["low"] > 0 else "red" if change["high"] < 0 else "default"
-    text = f"{unit.change(change['difference'])} ({unit.change(change['low'])} to {unit.change(change['high'])})"
-    return f"[{colour}]{text}[/]"
+    return f"[{colour}]{change_text(change, unit)}[/]"
+
+
+def change_text(change: Mapping[str, Any], unit: Unit) -> str:
+    """A difference with its interval: +3.5 (+1.6 to +5.3)."""
+    return f"{unit.change(change['difference'])} ({unit.change(change['low'])} to {unit.change(change['high'])})"

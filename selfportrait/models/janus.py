@@ -173,13 +173,13 @@ class Janus:
             without = _tokens.unconditional(prompts, self.words.pad)
             prompts = EncodedTokens(*(torch.cat(both) for both in zip(prompts, without, strict=True)))
         rows = Continuation(self.decoder, self.decoder.embed_tokens, prompts, self.num_tokens)
-        head = self.model.model.generation_head
+        head, table = self.model.model.generation_head, self._table()
         proj_out, vision_head = rows.packed(head.proj_out), rows.packed(head.vision_head)
         chance = [torch.Generator().manual_seed(seed) for seed in seeds]
         drawn: list[torch.Tensor] = []
         for step in range(self.num_tokens):
             if step:
-                rows.step(self._embed(drawn[-1].repeat(2 if is_guided else 1)))
+                rows.step(F.embedding(drawn[-1].repeat(2 if is_guided else 1), table))
             features = head.activation_fn(proj_out(rows.hidden))
             if is_guided:  # before the last layer, which is linear
                 features = _tokens.guided(features.float(), self.guidance_scale).to(features.dtype)

@@ -249,12 +249,14 @@ def test_a_free_answer_is_a_choice_or_the_nearest_one(tmp_path, monkeypatch) -> 
     assert found["overall"]["protocol"] == "approx:vqa"
 
 
+def likely(*, cat: float, dog: float) -> dict[str, float]:
+    """How likely each choice is the answer, told by yes and no."""
+    animals = {"is this a dog?": 0.8, "what animal is this? cat?": cat, "what animal is this? dog?": dog}
+    return {**animals, "how many cats? 1?": 0.6, "how many cats? 2?": 0.3, "how many cats? 3?": 0.1}
+
+
 def test_choices_by_yes_and_no(tmp_path, monkeypatch) -> None:
-    said = {
-        "is this a dog?": 0.8, "what animal is this? cat?": 0.1, "what animal is this? dog?": 0.3,
-        "how many cats? 1?": 0.6, "how many cats? 2?": 0.3, "how many cats? 3?": 0.1,
-    }  # fmt: skip
-    use(monkeypatch, {"vqa": Says(said)})
+    use(monkeypatch, {"vqa": Says(likely(cat=0.1, dog=0.3))})
     rows = tifa(tmp_path).measure(tifa(tmp_path).prompts(), [[picture()]] * 2)
     assert [row["score"] for row in rows] == [1, 0]
     assert tifa(tmp_path).protocol("counting") == "approx:vqa,choices=yes_no"
@@ -265,10 +267,7 @@ def test_choices_by_yes_and_no(tmp_path, monkeypatch) -> None:
 
 
 def test_the_geometric_mean_asks_for_everything_at_once(tmp_path, monkeypatch) -> None:
-    said = {
-        "is this a dog?": 0.8, "what animal is this? cat?": 0.3, "what animal is this? dog?": 0.1,
-        "how many cats? 1?": 0.6, "how many cats? 2?": 0.3, "how many cats? 3?": 0.1,
-    }  # fmt: skip
+    said = likely(cat=0.3, dog=0.1)
     use(monkeypatch, {"vqa": Says(said)})
     soft = tifa(tmp_path, soft=True, mean="geometric")
     rows = soft.measure(soft.prompts(), [[picture()]] * 2)
