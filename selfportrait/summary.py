@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from selfportrait import processes, store, watched
+from selfportrait import by_step, processes, store, watched
 from selfportrait.benchmarks.base import Summary, aggregate, compare
 from selfportrait.stages import verdicts
 
@@ -34,7 +34,7 @@ def write(run: store.Run, rounds: int = 1) -> dict[str, Any]:
     """Write summary.json from the tables of a finished run, and each evaluation's map beside its tables.
 
     `change` compares the last round with the base model, `round_changes` each round with the one before it; `watch` is
-    there where judges watched.
+    there where judges watched, `by_step` where the model was measured during training too.
     """
     folders = [run.path("round-0", "evaluation", "before")]
     folders += [run.path(f"round-{index}", "evaluation", "after") for index in range(rounds)]
@@ -45,6 +45,7 @@ def write(run: store.Run, rounds: int = 1) -> dict[str, Any]:
         "rounds": [one.summary for one in measured[1:]],
         "change": _change(measured[0], measured[-1]),
         "round_changes": [_change(earlier, later) for earlier, later in pairwise(measured)],
+        **({"by_step": curve} if (curve := by_step.read(run.folder)) else {}),
         **({"watch": seen} if (seen := watched.read(run.folder, rounds)) else {}),
         "time_s": _seconds(run, rounds),
         "peak_memory_mb": peak_memory_mb(),

@@ -1,13 +1,17 @@
-"""What every recipe does to know where its model stands: the benchmark, and the judges that watch."""
+"""What recipes do to know where their model stands: the benchmark, and the judges that watch."""
 
+import logging
 from functools import partial
 from typing import Literal
 
 from selfportrait import processes, stages, store, summary, watched
-from selfportrait.benchmarks.base import Benchmark
+from selfportrait.benchmarks.base import OVERALL, Benchmark
 from selfportrait.models.base import Draws
+from selfportrait.report.units import unit_of
 
-__all__ = ["measure"]
+__all__ = ["measure", "measure_between"]
+
+log = logging.getLogger(__name__)
 
 
 def measure(
@@ -30,3 +34,13 @@ def measure(
         stages.watch(watchers, benchmark, at.evaluation(when), at.watch(when))
     if when == "after":
         processes.by_main(partial(watched.note, run.folder, index))
+
+
+def measure_between(model: Draws, benchmark: Benchmark, run: store.Run, step: int) -> None:
+    """Measure the model after so many updates of its training, in one round; nobody watches."""
+    folder = stages.Round(run.path("round-0")).evaluation_at(step)
+    with summary.stage(run, "evaluate during training"):
+        found = stages.evaluate(model, benchmark, folder, label=f"measuring step {step}")[OVERALL]
+    unit = unit_of(found)
+    low, high = unit.value(found["low"]), unit.value(found["high"])
+    log.info("step %d: %s %s (%s to %s)", step, unit.name, unit.value(found["accuracy"]), low, high)

@@ -124,7 +124,7 @@ def gpo(
     metrics.close()
     health.check_unchanged(untouched, model.frozen())
 
-    with learner.ema.swap(model.trainable()) if learner.ema else nullcontext():
+    with learner.averaged():
         measure(model, benchmark, watchers, run, "after", label="measuring the result")
         model.save(run.path("model"))
     summary.write(run)

@@ -6,6 +6,7 @@ draw, loss or weights InPO, Diffusion-KTO and IAPO.
     for each step:
         take pairs; draw a noise level and a noise for each, or find it by inversion
         log-likelihoods of chosen and rejected under policy and reference, at the same draw;  loss;  update
+        measure, every so many steps
     measure again
 
 It differs from the textbook in one thing: pictures are cut and mirrored once in a run and not anew at every visit, so
@@ -32,7 +33,7 @@ from selfportrait.planners.base import Planner
 from selfportrait.preferences.base import PreferenceSource
 from selfportrait.preferences.run import Run
 from selfportrait.prompts.base import PromptSource
-from selfportrait.recipes._measuring import measure
+from selfportrait.recipes._measuring import measure, measure_between
 from selfportrait.report import write_report
 from selfportrait.selection.base import PairSelection
 from selfportrait.training import health
@@ -81,6 +82,7 @@ def offline(
     checkpoint_every: _Count = 50,
     max_missing: _Share = 0.01,
     on_event: OnEvent = "warn",
+    evaluate_every: _Count | None = None,
 ) -> None:
     """Improve a model that removes noise on pairs of pictures, for `steps` updates or `epochs` passes, and measure it.
 
@@ -91,9 +93,11 @@ def offline(
     noise levels in all, and the reference is asked once for each. Weights need instances: those of the pairs, or what
     planner, detector and instance judge find. More than `max_missing` of the pairs with an unreadable picture, or of
     the judgements failed, end the run. `on_event` says what an alarm of the pairs' health does: nothing but a line, the
-    end, or the end at the last checkpoint before.
+    end, or the end at the last checkpoint before. Every `evaluate_every` steps the model is measured on the benchmark
+    too, which changes nothing of what it learns; who watches looks at the pictures before and after only.
     """
-    schedule = stages.Schedule(steps, epochs, batch_size, pairs_per_forward, checkpoint_every, ema_decay, on_event)
+    rhythm = (batch_size, pairs_per_forward, checkpoint_every, ema_decay, on_event, evaluate_every)
+    schedule = stages.Schedule(steps, epochs, *rhythm)
     check_model(model)
     makers = check_pairs(preferences, prompts, judge, selection)
     finders = check_finders(weights, planner, detector, instance_judge, vlm, judge)
@@ -121,7 +125,8 @@ def offline(
     stages.check_readable(found, max_missing)
     visits = stages.Visits(seed, empty_prompts, fixed_draws)
     pairs = stages.StoredLatents(at.latents)
-    stages.train_on_latents(model, pairs, draw, loss, optimizer, at.training, schedule, visits)
+    between = partial(measure_between, model, benchmark, run)
+    stages.train_on_latents(model, pairs, draw, loss, optimizer, at.training, schedule, visits, between)
     measure(model, benchmark, watchers, run, "after", label="measuring the result")
     health.check_unchanged(untouched, model.frozen())
     processes.by_main(partial(_conclude, model, run))

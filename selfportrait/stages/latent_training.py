@@ -19,7 +19,7 @@ from selfportrait.draws.base import GroupDraw, Inverts
 from selfportrait.losses.base import PairLogps, PairLoss, needs_reference
 from selfportrait.models.base import Conditioning, Draws
 from selfportrait.seeds import derive, generator
-from selfportrait.stages.updates import Schedule, run_updates
+from selfportrait.stages.updates import Between, Schedule, run_updates
 from selfportrait.training import health
 from selfportrait.training.learner import start
 from selfportrait.training.optimizer import Optimizer
@@ -98,6 +98,7 @@ def train_on_latents(
     folder: Path,
     schedule: Schedule,
     visits: Visits,
+    between: Between | None = None,
 ) -> None:
     """Train a model on pairs, with itself as it comes in as reference; it goes out with the weights it ends with.
 
@@ -110,7 +111,7 @@ def train_on_latents(
     learner = start(model, optimizer, schedule.ema_decay)
     first = processes.main_first(lambda: learner.resume(folder / "checkpoints"))
     task = Task(model, pairs, draw, loss, visits, folder, is_compared)
-    run_updates(learner, batches, partial(_backward, task, Reference()), folder, schedule, first, {})
+    run_updates(learner, batches, partial(_backward, task, Reference()), folder, schedule, first, {}, between)
 
 
 class Task(NamedTuple):

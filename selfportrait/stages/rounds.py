@@ -7,6 +7,7 @@ from selfportrait import store
 
 __all__ = ["TABLES", "Round"]
 
+STEP = "step-"
 TABLES = ("prompts", "candidates", "scores", "preferences")  # each is made of the ones before it
 
 
@@ -94,6 +95,15 @@ class Round:
     def evaluation(self, when: str) -> Path:
         """The benchmark's pictures and verdicts, before or after training."""
         return self.folder / "evaluation" / when
+
+    def evaluation_at(self, step: int) -> Path:
+        """The same after so many updates, where the model was measured during training."""
+        return self.evaluation(f"{STEP}{step:05d}")
+
+    def evaluated_steps(self) -> list[int]:
+        """The steps at which the model was measured during training, or is being measured."""
+        folders = (path for path in (self.folder / "evaluation").glob(f"{STEP}*") if path.is_dir())
+        return sorted(int(path.name.removeprefix(STEP)) for path in folders)
 
     def watch(self, when: str) -> Path:
         """What the judges that watch said of the pictures of an evaluation; there only where somebody watches."""

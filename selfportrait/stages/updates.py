@@ -20,7 +20,7 @@ from selfportrait.training.learner import Learner
 from selfportrait.training.metrics import Metrics, timed
 from selfportrait.training.pair_health import EVENTS, OnEvent
 
-__all__ = ["Backward", "Schedule", "portions", "run_updates"]
+__all__ = ["Backward", "Between", "Schedule", "portions", "run_updates"]
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,9 @@ Item = TypeVar("Item")
 Backward = Callable[[Sequence[Item], int, int], dict[str, Tensor]]
 """From pairs, the number of pairs of the step and the step: bring the gradient of their part in the step's mean loss,
 and return their part in its mean metrics."""
+Between = Callable[[int], None]
+"""What is done between two updates, such as measuring, from how many there were: it may use the model, and leaves it
+as it was."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,9 @@ class Schedule:
 
     `pairs_per_forward` bounds the memory: a step's gradient is the mean over its pairs whatever it is. It is also what
     several processes take in turn: for all to have some it is at most `batch_size` by their number.
-    Raises ValueError unless one of `steps` and `epochs` is given.
+    Every `evaluate_every` steps, but not at the last, the model is measured, with a checkpoint before it.
+    Raises ValueError unless one of `steps` and `epochs` is given, and where nothing would be measured, or the
+    checkpoints of measurements would change what a training that rolls back ends with.
     """
 
     steps: int | None
@@ -85,6 +90,7 @@ class Schedule:
     checkpoint_every: int
     ema_decay: float | None = None
     on_event: OnEvent = "warn"
+    evaluate_every: int | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
@@ -92,6 +98,29 @@ class Schedule:
                 f"recipe.steps = {self.steps} and recipe.epochs = {self.epochs}: give one of them, a number of "
                 "optimizer steps a round or of passes over its pairs"
             )
+        if self.evaluate_every is not None:
+            self._check_measured(self.evaluate_every)
+
+    def _check_measured(self, every: int) -> None:
+        if self.steps is not None and every >= self.steps:
+            raise ValueError(
+                f"recipe.evaluate_every = {every} and recipe.steps = {self.steps}: there is no step between the first "
+                "and the last to measure at; give a smaller number, or leave it out"
+            )
+        if self.on_event == "roll_back" and every % self.checkpoint_every:
+            raise ValueError(
+                f"recipe.evaluate_every = {every} and recipe.checkpoint_every = {self.checkpoint_every}: a measurement "
+                "comes with a checkpoint, and recipe.on_event = roll_back goes back to the last one; give a multiple "
+                "of recipe.checkpoint_every"
+            )
+
+    def is_measured(self, step: int) -> bool:
+        """Whether the model is measured after so many updates, where more follow."""
+        return self.evaluate_every is not None and step > 0 and step % self.evaluate_every == 0
+
+    def is_kept(self, step: int) -> bool:
+        """Whether a checkpoint is written after so many updates; after the last one there always is one."""
+        return step % self.checkpoint_every == 0 or self.is_measured(step)
 
     def batches(self, num_pairs: int, seed: int) -> list[list[int]]:
         """The pairs of every step: all of them in a new random order each time they are through."""
@@ -108,12 +137,14 @@ def run_updates(
     schedule: Schedule,
     first: int,
     seconds: dict[str, float],
+    between: Between | None = None,
 ) -> None:
     """Take the updates from `first` on, one a batch of pairs; the model goes out with the weights it ends with.
 
     Several processes share each step's forwards, and all end with the same weights; the main one writes metrics and
     checkpoints. `seconds` are what came before the first step, for timing.jsonl. An event of the pairs' health ends the
-    training where the schedule says so, with ended.json beside the metrics.
+    training where the schedule says so, with ended.json beside the metrics. `between` finds the model with the weights
+    that a training ends with, where the schedule has it measured; a run that was killed there begins with it.
     """
     _say_who_is_idle(schedule)
     metrics, end = Metrics(folder), End(folder / "ended.json", schedule.on_event)
@@ -122,6 +153,9 @@ def run_updates(
     last = end.last(first, len(batches))
     with progress.bar("training", total=len(batches), done=first) as advance:
         for step in range(first, last):
+            if between is not None and schedule.is_measured(step):
+                with learner.averaged():
+                    between(step)
             with timed(seconds, "train_s"):
                 values = _learn(learner, batches[step], backward, schedule, step)
             is_over = end.is_reached(values["events"])
@@ -129,7 +163,7 @@ def run_updates(
                 metrics.write(step, values, seconds)
                 if is_over:
                     end.write(step, values["events"])
-                if end.keeps(is_over) and (is_over or (step + 1) % schedule.checkpoint_every == 0 or step + 1 == last):
+                if end.keeps(is_over) and (is_over or schedule.is_kept(step + 1) or step + 1 == last):
                     metrics.sync()
                     learner.save(folder / "checkpoints", step + 1)
             if is_over:

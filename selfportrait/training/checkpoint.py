@@ -20,7 +20,7 @@ from torch import Tensor
 
 from selfportrait import store
 
-__all__ = ["Checkpoint", "latest", "load", "save"]
+__all__ = ["Checkpoint", "last_step", "latest", "load", "save"]
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,11 @@ def latest(folder: Path) -> Checkpoint | None:
             "from the start."
         )
     return None
+
+
+def last_step(folder: Path) -> int:
+    """The step of the newest checkpoint, by its name; 0 where there is none."""
+    return max((int(path.name[5:]) for path in _steps(folder)), default=0)
 
 
 def load(path: Path) -> Checkpoint:

@@ -4,6 +4,7 @@ Read this to see what a run that was killed goes on with, and what is checked at
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -71,6 +72,10 @@ class Learner(Generic[Model]):
         self.monitor.load_state(saved.meta["monitor"])
         self.pairs.load_state(saved.meta["pairs"])
         return saved.step
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside, the model has what training would end with here: the averaged weights where there are any."""
+        return nullcontext() if self.ema is None else self.ema.swap(self.model.trainable())
 
     def finish(self) -> None:
         """Leave the model with what training ends with: the averaged weights where there are any."""
