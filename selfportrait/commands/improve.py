@@ -3,7 +3,7 @@
 Read this to learn in which order things are checked: nothing is written before everything that can be wrong was.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +28,7 @@ __all__ = [
     "round_table",
     "run",
     "show_result",
+    "step_table",
     "watch_table",
 ]
 
@@ -87,6 +88,8 @@ def show_result(folder: Path) -> None:
     console.show(comparison(summary, judged_by(config.get("settings", {}))))
     if len(summary.get("rounds", [])) > 1:
         console.show(round_table(summary))
+    if summary.get("by_step"):
+        console.show(step_table(summary["by_step"]))
     if summary.get("watch"):
         console.show(watch_table(summary["watch"]))
     seconds = summary.get("time_s", {})
@@ -150,6 +153,17 @@ def round_table(summary: dict[str, Any]) -> Table:
     for index, (one, change) in enumerate(zip(measured, changes, strict=True)):
         name = f"round {index - 1}" if index else "no training"
         table.add_row(name, accuracy_cell(one, unit), change, *([pass_cell(one)] if has_passes else []))
+    return table
+
+
+def step_table(curve: Sequence[Mapping[str, Any]]) -> Table:
+    """Lay out what was measured during training: a step a row, with those before and after it, over all categories."""
+    unit = unit_of(*curve)
+    what = unit.name if unit.is_score else f"exactly right{unit.of_value}"
+    table = accuracy_layout("Step by step, all categories, with 95 % intervals", what)
+    table.columns[0].header = "after steps"
+    for point in curve:
+        table.add_row(f"{point['step']:,}", accuracy_cell(point, unit))
     return table
 
 

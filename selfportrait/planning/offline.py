@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from selfportrait import stages
+from selfportrait.benchmarks.base import Benchmark
 from selfportrait.draws.inversion import Inversion
 from selfportrait.losses.base import needs_reference
 from selfportrait.planning.base import Batch, Count, Plan, if_here, measuring, watching
@@ -11,6 +12,10 @@ from selfportrait.recipes.offline import check_finders, check_instances, check_m
 
 __all__ = ["plan"]
 
+SCHEDULE = (
+    *("steps", "epochs", "batch_size", "pairs_per_forward"),
+    *("checkpoint_every", "ema_decay", "on_event", "evaluate_every"),
+)
 FINDERS = ("planner", "detector", "instance_judge")
 
 
@@ -18,8 +23,7 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
     """Count what `settings` make of the built sections: pairs, pictures, forwards of the denoiser, updates."""
     model = built["model"]
     check_model(model)
-    names = ("steps", "epochs", "batch_size", "pairs_per_forward", "checkpoint_every")
-    stages.Schedule(*(settings[name] for name in names))
+    schedule = stages.Schedule(*(settings[name] for name in SCHEDULE))
     check_pairs(*(built.get(name) for name in ("preferences", "prompts", "judge", "selection")))
     finders = check_finders(*(built.get(name) for name in ("weights", *FINDERS, "vlm", "judge")))
     check_instances(built.get("weights"), finders, built.get("preferences"))
@@ -32,6 +36,7 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
         *_annotating(built, pairs.number),
         *_encoding(built, pairs.number),
         *_training(built, settings, pairs.number),
+        *_measuring_between(schedule, benchmark, pairs.number),
         measuring("evaluate after", benchmark),
         *watching("evaluate after", built, benchmark),
     ]
@@ -86,9 +91,7 @@ def _encoding(built: Mapping[str, Any], num_pairs: int | None) -> Iterator[Count
 
 def _training(built: Mapping[str, Any], settings: Mapping[str, Any], num_pairs: int | None) -> Iterator[Count]:
     size, at_once = settings["batch_size"], settings["pairs_per_forward"]
-    steps = settings["steps"]
-    if steps is None and num_pairs is not None:
-        steps = -(-settings["epochs"] * num_pairs // size)
+    steps = _num_steps(settings["steps"], settings["epochs"], size, num_pairs)
     forwards = None if steps is None else steps * -(-size // at_once)
     yield Count("train", "pairs a step", size, f"{min(at_once, size):,} in one forward, both pictures of each")
     yield Count("train", "optimizer steps", steps)
@@ -102,3 +105,19 @@ def _training(built: Mapping[str, Any], settings: Mapping[str, Any], num_pairs: 
         steps_up = getattr(draw, "keywords", {}).get("max_steps", 10)
         inverting = None if forwards is None else forwards * steps_up
         yield Count("train", "forwards of inversion", inverting, f"up to {steps_up} steps", "at most")
+
+
+def _num_steps(steps: int | None, epochs: int | None, size: int, num_pairs: int | None) -> int | None:
+    return steps if epochs is None or num_pairs is None else -(-epochs * num_pairs // size)
+
+
+def _measuring_between(schedule: stages.Schedule, benchmark: Benchmark, num_pairs: int | None) -> Iterator[Count]:
+    """The pictures of the measurements between the first step and the last."""
+    if schedule.evaluate_every is None:
+        return
+    steps = _num_steps(schedule.steps, schedule.epochs, schedule.batch_size, num_pairs)
+    times = None if steps is None else (steps - 1) // schedule.evaluate_every
+    once = measuring("evaluate during training", benchmark)
+    pictures = None if once.number is None or times is None else times * once.number
+    note = f"{once.note}, every {schedule.evaluate_every:,} steps"
+    yield once._replace(number=pictures, note=note, qualifier="at most" if schedule.steps is None else "")
