@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from selfportrait.report.form import finite, plain, signed
 
-__all__ = ["Line", "accuracy_chart", "change_chart", "course_chart", "line_chart", "margin_chart"]
+__all__ = ["Line", "accuracy_chart", "change_chart", "course_chart", "line_chart", "margin_chart", "step_chart"]
 
 INK, MUTED, GRID = "#1b1f24", "#59636e", "#d1d9e0"
 BEFORE, AFTER, SECOND = "#6e7781", "#0969da", "#bc4c00"
@@ -181,6 +181,22 @@ def course_chart(name: str, cells: Sequence[dict[str, Any]], text: str, *, is_sh
         else:
             axes.margins(y=0.2)
             axes.yaxis.set_major_locator(MaxNLocator(3))
+        return _svg(figure, name, text)
+
+
+def step_chart(name: str, points: Sequence[dict[str, Any]], text: str, *, is_share: bool = True) -> Markup:
+    """Accuracy, or the mean score, at the steps at which it was measured, with the band of its intervals."""
+    steps = [point["step"] for point in points]
+    values, low, high = ([point[key] for point in points] for key in ("accuracy", "low", "high"))
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure(340, 190)
+        axes.fill_between(steps, low, high, color=AFTER, alpha=0.15, linewidth=0)
+        axes.plot(steps, values, color=AFTER, linewidth=1.5, marker="D", markersize=4)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.set_xlabel("step")
+        if is_share:
+            axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         return _svg(figure, name, text)
 
 

@@ -18,7 +18,7 @@ from selfportrait.report.headline import category_rows, headline, other_categori
 from selfportrait.report.instances import found_instances
 from selfportrait.report.pictures import count_changes, first_pictures, largest_changes, read_pairs
 from selfportrait.report.preferences import example_pairs, margins
-from selfportrait.report.progress import costs, events, training_charts
+from selfportrait.report.progress import costs, events, held_out_chart, training_charts
 from selfportrait.report.prompts import example_prompts, origin
 from selfportrait.report.reading import RunRecord, read_run
 from selfportrait.report.rounds import courses
@@ -58,6 +58,7 @@ def _sections(run: RunRecord) -> dict[str, Any]:
         "largest": largest_changes(run, pairs),
         "categories": categories,
         "charts": training_charts(run),
+        "held_out": held_out_chart(run),
         "groups": [] if run.is_in_rounds else example_groups(run),
         **_sections_of_rounds(run),
         "events": events(run),

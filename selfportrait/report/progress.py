@@ -9,11 +9,23 @@ from typing import Any
 from markupsafe import Markup
 
 from selfportrait import store
-from selfportrait.report.charts import Line, line_chart
+from selfportrait.report.charts import Line, line_chart, step_chart
 from selfportrait.report.form import finite, number, plain
 from selfportrait.report.reading import RunRecord, round_name
+from selfportrait.report.units import unit_of
 
-__all__ = ["CURVES", "PAIR_CURVES", "Chart", "Costs", "Curve", "Stage", "costs", "events", "training_charts"]
+__all__ = [
+    "CURVES",
+    "PAIR_CURVES",
+    "Chart",
+    "Costs",
+    "Curve",
+    "Stage",
+    "costs",
+    "events",
+    "held_out_chart",
+    "training_charts",
+]
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,22 @@ def training_charts(run: RunRecord) -> list[Chart]:
         *(Curve(f"Loss: {key[5:]}", {key: key[5:]}, "One term, without its weight.") for key in terms),
     ]
     return [_chart_of_rounds(run, curve) for curve in curves]
+
+
+def held_out_chart(run: RunRecord) -> Chart | None:
+    """How far the model was on the benchmark, measured step by measured step; None where it was at the ends only."""
+    points = run.summary.get("by_step") or []
+    if not points:
+        return None
+    unit = unit_of(*points)
+    title = f"Held-out {unit.name}"
+    said = ", ".join(f"{unit.value(point['accuracy'])} at step {point['step']}" for point in points)
+    reading = (
+        f"{unit.name.capitalize()} of all categories on the benchmark's held-out prompts, where it was measured; the "
+        "band is the 95 % interval over prompts. Where it falls while the curves of the pairs still rise, train less."
+    )
+    svg = step_chart(title, points, f"{title} over the steps: {said}", is_share=not unit.is_score)
+    return Chart(title, reading, svg, [])
 
 
 def _chart_of_rounds(run: RunRecord, curve: Curve) -> Chart:

@@ -18,7 +18,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 from PIL import Image
 
-from selfportrait import images, store, watched
+from selfportrait import by_step, images, store, watched
 from selfportrait.benchmarks.base import aggregate, compare
 from selfportrait.report.form import finite
 
@@ -157,11 +157,12 @@ def _summary_so_far(run: RunRecord) -> dict[str, Any]:
         return {}
     maps: list[dict[str, Any]] = [dict(aggregate(rows)) for rows in measured]
     changes = [_changes(*two) for two in pairwise(zip(measured, maps, strict=True))]
+    curve = by_step.read(run.folder)
     if not changes:
-        return {"before": maps[0]}
+        return {"before": maps[0], "by_step": curve}
     whole = _changes((before, maps[0]), (measured[-1], maps[-1]))
     found = {"before": maps[0], "after": maps[-1], "rounds": maps[1:], "change": whole, "round_changes": changes}
-    return found | {"watch": watched.read(run.folder, len(changes))}
+    return found | {"by_step": curve, "watch": watched.read(run.folder, len(changes))}
 
 
 def _verdicts(folder: Path) -> list[dict[str, Any]]:
