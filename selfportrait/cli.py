@@ -288,6 +288,7 @@ def evaluate(
 @app.command(
     epilog=example(
         "compare dpo-micro kto-micro --seeds 0,1,2 --run runs/losses",
+        "compare dpo-micro inpo-micro --set recipe.evaluate_every=10 --target 2",
         "compare runs/dpo runs/kto --json",
         "compare runs/sd3.5 runs/sd3.5-gpo",
     )
@@ -302,11 +303,19 @@ def compare(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting of every config, as section.key=value."),
     ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="For steps to a target: a gain over step 0, in points or a score's unit; by default half of the best.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run several configs on the same pairs, budget and seeds, or take runs as they are, and print one table.
 
     What runs have in common, such as pairs and latents, is made once. The same command goes on where it was stopped.
+    Where the recipe measured during training, a second table says after how many steps each came to a target.
     Folders of `selfportrait evaluate` are compared with the first of them, by benchmark and category, prompt by prompt.
     """
     console.silence_libraries()
@@ -314,6 +323,8 @@ def compare(
     from selfportrait.commands import compare_evaluations as evaluated
 
     if evaluated.are_evaluations(items):
+        if target is not None:
+            raise ValueError(f"--target {target:g}: evaluations have no steps; give configs or runs")
         contrasts = evaluated.compare(items)
         if as_json:
             console.echo(json.dumps(evaluated.as_json(contrasts), indent=2))
@@ -322,11 +333,15 @@ def compare(
             console.show(table)
         return
     with console.resumable():
-        found = command.compare(items, settings or [], command.numbers(seeds), run)
+        found = command.compare(items, settings or [], command.numbers(seeds), run, target)
     if as_json:
         console.echo(json.dumps(command.as_json(found), indent=2))
-    else:
-        console.show(command.table(found))
+        return
+    console.show(command.table(found))
+    if second := command.target_table(found, is_given=target is not None):
+        console.show(second)
+    elif any(one.curves for one in found):
+        console.echo("no line gained on its held-out prompts, so there is no target; --target POINTS names one")
 
 
 @app.command(epilog=example("scores runs/demo/round-0/scores", "scores runs/demo/round-0/scores --json"))

@@ -13,12 +13,12 @@ from rich.table import Table
 from selfportrait import config, store
 from selfportrait.benchmarks.base import aggregate
 from selfportrait.benchmarks.base import compare as changes
-from selfportrait.commands import improve
+from selfportrait.commands import improve, targets
 from selfportrait.report.form import duration
-from selfportrait.report.units import judged_by, unit_of
+from selfportrait.report.units import Unit, judged_by, unit_of
 from selfportrait.stages import verdicts
 
-__all__ = ["Compared", "as_json", "compare", "numbers", "table"]
+__all__ = ["Compared", "as_json", "compare", "numbers", "table", "target_table"]
 
 _DRAWN = ("seed", "model", "prompts", "benchmark", "recipe.candidates_per_prompt")
 _ENCODED = ("recipe.crop", "recipe.flip", "weights", "planner", "detector", "instance_judge", "vlm")
@@ -47,16 +47,26 @@ class Compared(NamedTuple):
     against: Mapping[str, Any] | None
     train_s: float
     scored_by: str
+    curves: Sequence[targets.Curve]
+    to_target: targets.Reached | None = None
 
 
-def compare(items: Sequence[str], overrides: Sequence[str], seeds: Sequence[int], folder: Path) -> list[Compared]:
+def compare(
+    items: Sequence[str],
+    overrides: Sequence[str],
+    seeds: Sequence[int],
+    folder: Path,
+    target: float | None = None,
+) -> list[Compared]:
     """Run each config with each seed in a folder below `folder`, take runs as they are, and compare them.
 
-    Raises ValueError before anything runs where a config is wrong, and for runs that were not measured alike.
+    `target` is a gain in points, or in a score's unit. Raises ValueError before anything runs where a config or the
+    target is wrong, and for runs that were not measured alike.
     """
     planned = {_name(item): list(_planned(item, overrides, seeds, folder)) for item in items}
     if len(planned) != len(items):
         raise ValueError(f"{', '.join(items)}: two of them have the same name; give each run or config once")
+    targets.check(target, is_measured=any(_is_measured(run) for runs in planned.values() for run in runs))
     done: list[Path] = []
     for runs in planned.values():
         for run in runs:
@@ -70,12 +80,29 @@ def compare(items: Sequence[str], overrides: Sequence[str], seeds: Sequence[int]
         after = _rows(runs, "after")
         found.append(_compared(name, runs, after, first))
         first = first or after
-    return found
+    return _with_target(found, target)
+
+
+def _with_target(compared: list[Compared], target: float | None) -> list[Compared]:
+    """The same with when each came to the target, by default half of the best gain at the end."""
+    gain = max(one.after["accuracy"] - one.before["accuracy"] for one in compared) / 2
+    if target is not None:
+        gain = target if _unit(compared).is_score else target / 100
+    if gain <= 0:
+        return compared
+    return [one._replace(to_target=targets.reached(one.curves, gain) if one.curves else None) for one in compared]
 
 
 class _Run(NamedTuple):
     folder: Path
     config: config.Config | None
+
+
+def _is_measured(run: _Run) -> bool:
+    """Whether a run was, or will be, measured during training."""
+    if run.config is None:
+        return "by_step" in store.read_json(run.folder / "summary.json")
+    return run.config.settings["recipe"].get("evaluate_every") is not None
 
 
 def _name(item: str) -> str:
@@ -141,7 +168,9 @@ def _compared(
     name: str, runs: Sequence[_Run], after: list[Mapping[str, Any]], first: list[Mapping[str, Any]] | None
 ) -> Compared:
     before = _rows(runs, "before")
-    seconds = [store.read_json(run.folder / "summary.json")["time_s"].get("train", 0.0) for run in runs]
+    summaries = [store.read_json(run.folder / "summary.json") for run in runs]
+    seconds = [summary["time_s"].get("train", 0.0) for summary in summaries]
+    curves = [summary.get("by_step", []) for summary in summaries]
     return Compared(
         name,
         len(runs),
@@ -151,12 +180,17 @@ def _compared(
         None if first is None else changes(first, after)["overall"]._asdict(),
         sum(seconds) / len(seconds),
         judged_by(store.read_json(runs[0].folder / "config.json").get("settings", {})),
+        curves if all(curves) else [],
     )
+
+
+def _unit(compared: Sequence[Compared]) -> Unit:
+    return unit_of(*(one.after for one in compared))
 
 
 def table(compared: Sequence[Compared]) -> Table:
     """A config or run a row: accuracy or mean score before and after, change, and the difference from the first row."""
-    first, unit = compared[0], unit_of(*(one.after for one in compared))
+    first, unit = compared[0], _unit(compared)
     title = f"{improve.measured_title(unit, first.after['n'], first.scored_by)}, with 95 % intervals over prompts"
     columns = (f"before{unit.of_value}", f"after{unit.of_value}", f"change{unit.of_change}", f"against {first.name}")
     found = improve.accuracy_layout(title, "seeds", *columns, "training")
@@ -174,9 +208,15 @@ def table(compared: Sequence[Compared]) -> Table:
     return found
 
 
+def target_table(compared: Sequence[Compared], *, is_given: bool) -> Table | None:
+    """When each came to the target, a row each; None where none was measured during training."""
+    lines = {one.name: one.to_target for one in compared}
+    return targets.table(lines, _unit(compared), is_given=is_given) if any(lines.values()) else None
+
+
 def as_json(compared: Sequence[Compared]) -> list[dict[str, Any]]:
     """The same for programs."""
-    return [one._asdict() for one in compared]
+    return [one._asdict() | {"to_target": one.to_target and one.to_target._asdict()} for one in compared]
 
 
 def numbers(text: str) -> list[int]:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from selfportrait import store
-from selfportrait.stages.updates import Schedule, portions, run_updates
+from selfportrait.stages.updates import Between, Schedule, portions, run_updates
 from selfportrait.training.learner import start
 from selfportrait.training.optimizer import Optimizer
 from selfportrait.training.pair_health import PairMonitor
@@ -28,7 +28,9 @@ class Number:
         return {"weight": self.weight}
 
 
-def train(folder: Path, on_event: str, *, stop_before: int | None = None) -> float:
+def train(
+    folder: Path, on_event: str, *, stop_before: int | None = None, between: Between | None = None, every: int = 2
+) -> float:
     """Train, the margin running away from step SICK on; returns the weight."""
     model = Number()
     learner = start(model, Optimizer(learning_rate=0.1, warmup_steps=0), None)
@@ -41,8 +43,8 @@ def train(folder: Path, on_event: str, *, stop_before: int | None = None) -> flo
         model.weight.sum().backward()
         return {"reward/margin": torch.tensor(11.0 if step >= SICK else 1.0)}
 
-    schedule = Schedule(STEPS, None, 1, 1, checkpoint_every=2, on_event=on_event)
-    run_updates(learner, schedule.batches(4, 0), backward, folder, schedule, first, {})
+    schedule = Schedule(STEPS, None, 1, 1, checkpoint_every=2, on_event=on_event, evaluate_every=every)
+    run_updates(learner, schedule.batches(4, 0), backward, folder, schedule, first, {}, between)
     return model.weight.item()
 
 
@@ -98,6 +100,32 @@ def test_killed_between_the_word_and_the_checkpoint_a_stop_is_made_up_for(tmp_pa
             file.unlink()
         checkpoint.rmdir()
     assert train(tmp_path, "stop") == whole
+
+
+@pytest.mark.parametrize(("on_event", "expected"), [("warn", [2, 4, 6, 8]), ("stop", [2, 4]), ("roll_back", [2, 4])])
+def test_what_is_done_between_is_not_done_where_a_training_ends(
+    tmp_path: Path, on_event: str, expected: list[int]
+) -> None:
+    """A stop at step SICK, with SICK + 1 = 6 updates, is an end; run again it begins with nothing."""
+    done: list[int] = []
+    train(tmp_path, on_event, between=done.append)
+    assert done == expected
+    train(tmp_path, on_event, between=done.append)
+    assert done == expected
+
+
+def test_a_run_killed_between_begins_with_it(tmp_path: Path) -> None:
+    done: list[int] = []
+
+    def between(step: int) -> None:
+        done.append(step)
+        if done == [3]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, "warn", between=between, every=3)
+    assert train(tmp_path, "warn", between=between, every=3) == weight_after(STEPS)
+    assert done == [3, 3, 6]
 
 
 def test_portions() -> None:
