@@ -32,6 +32,7 @@ __all__ = [
     "watch_table",
 ]
 
+MOST_ALARMS = 5
 WATCH_COLUMNS = ("before", "after", "change", "missing")
 
 
@@ -95,16 +96,28 @@ def show_result(folder: Path) -> None:
     seconds = summary.get("time_s", {})
     if seconds:
         console.echo("time    " + ", ".join(f"{name} {duration(value)}" for name, value in seconds.items()))
-    for event in summary.get("health", [])[:5]:
-        console.echo(f"health  {_event(event) if isinstance(event, dict) else event}")
+    for line in _alarms(summary.get("health", [])):
+        console.echo(f"health  {line}")
     console.echo(f"report  {folder / 'report.html'}")
     console.echo(f"model   {folder / 'model'}")
 
 
-def _event(event: dict[str, Any]) -> Any:
-    """The message of an event, with its round where it names one."""
-    where = f"round {event['round']}: " if "round" in event else ""
-    return f"{where}{event['message']}" if "message" in event else event
+def _alarms(events: Sequence[Any]) -> list[str]:
+    """The first alarms of a run, those of a name and round in one line."""
+    lines: dict[tuple[Any, Any], list[str]] = {}
+    for event in events:
+        where = f"round {event['round']}: " if "round" in event else ""
+        if "message" in event:
+            lines[where, event["message"]] = [f"{where}{event['message']}"]
+            continue
+        limits = f"{event['value']:.3g}, threshold {event['threshold']:.3g}"
+        lines.setdefault((where, event["name"]), []).append(f"{where}{event['name']} at step {event['step']}: {limits}")
+    return [_first(several) for several in lines.values()][:MOST_ALARMS]
+
+
+def _first(several: Sequence[str]) -> str:
+    again = len(several) - 1
+    return several[0] + (f", and {again} more time{'s' * (again > 1)}" if again else "")
 
 
 def comparison(summary: dict[str, Any], scored_by: str = "its benchmark") -> Table:

@@ -108,6 +108,14 @@ PAIR_EVENTS = EVENTS | {
     "times that of the first steps; the alarm is at {threshold}.",
     "chosen_forgotten": "Chosen forgotten: minus the log-likelihood of the chosen is {value} times that of the first "
     "steps; the alarm is at {threshold}.",
+    "chosen_error_rising": "Chosen error rising: the denoising error of the chosen is above the reference's by a share "
+    "of {value}; the alarm is at {threshold}.",
+    "only_rejected_worse": "Only the rejected gets worse: its denoising error is above the reference's by a share of "
+    "{value}, and that of the chosen is not below it; the alarm is at {threshold}.",
+    "sigmoid_saturation": "Saturation: a share of {value} of the pairs has next to no gradient left; the alarm is at "
+    "{threshold}.",
+    "margin_runaway": "Margin runaway: the mean margin is {value}, so pairs are learnt by heart; the alarm is at "
+    "{threshold}.",
 }
 
 

@@ -24,6 +24,7 @@ from selfportrait.report.reading import accuracies, evaluation, read_run, shown_
 from selfportrait.report.rounds import courses
 from selfportrait.report.wording import Piece, compared, edited
 from selfportrait.report.yields import yields
+from selfportrait.training import pair_health
 
 HOSTILE = "</p><script>alert('x')</script> \"&amp; {{ 7 * 7 }}"
 SECTIONS = {"rounds", "prompts", "calibration", "yield", "pairs"}
@@ -268,6 +269,15 @@ def test_an_event_says_of_which_round_it_is(rounds_run: Path) -> None:
     assert [one["step"] for one in found] == ["round 1, step 4", "round 2"]
     assert found[1]["text"] == "It says yes."
     assert "1.31 times that of the first steps; the alarm is at 1.20" in found[0]["text"]
+
+
+@pytest.mark.parametrize("name", pair_health.EVENTS)
+def test_every_alarm_of_pairs_has_a_sentence(rounds_run: Path, name: str) -> None:
+    event = {"name": name, "step": 4, "value": 0.07, "threshold": 0.05}
+    store.append_jsonl(rounds_run / "round-1" / "training" / "metrics.jsonl", {"step": 4, "events": [event]})
+    (found,) = events(read_run(rounds_run))
+    assert "0.07" in found["text"]
+    assert name not in found["text"]
 
 
 # Pairs
