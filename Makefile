@@ -25,8 +25,9 @@ $(INSTALLED): pyproject.toml constraints.txt selfportrait/__init__.py
 demo: $(INSTALLED)  ## Improve the embedded model at counting and write a report
 	"$(BIN)/selfportrait" improve gpo-micro-counting --run "$(RUN)"
 
+# One after the other, with as many threads as torch takes by itself: some failures show only there.
 test: $(INSTALLED)  ## Run every test, the slow ones too
-	"$(BIN)/python" -m pytest -m ""
+	"$(BIN)/python" -m pytest -m "" -n 0
 
 test-fast: $(INSTALLED)  ## Run the tests that take seconds
 	"$(BIN)/python" -m pytest -m "not slow"

@@ -18,6 +18,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep the hub out of tests that did not ask for it; read before any test imports it."""
     if "network" not in _expression(config):
         os.environ["HF_HUB_OFFLINE"] = "1"
+    if config.getoption("numprocesses", default=None):  # threads of several workers would wait for each other
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["SELFPORTRAIT_SCORES"] = tempfile.mkdtemp(prefix="selfportrait-scores-")  # none of the user's own
 
 
