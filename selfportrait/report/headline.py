@@ -61,7 +61,7 @@ def what_ran(run: RunRecord) -> dict[str, Any]:
         "steps_done": steps_done,
         "steps": steps * (recipe.get("rounds") or 1) if (steps := recipe.get("steps")) else None,  # of all rounds
         "rounds_done": len(accuracies_by_round(run)),
-        "rounds": recipe.get("rounds", 1 if run.is_in_rounds else None),
+        "rounds": recipe.get("rounds"),
         "is_finished": run.is_finished,
     }
 
@@ -87,16 +87,16 @@ def _sentence_of_rounds(settings: dict[str, Any]) -> str:
     if "rounds" not in settings["recipe"]:
         return _sentence_of_pairs(settings)
     rounds = settings["recipe"]["rounds"]
-    how_many = "one round" if rounds == 1 else f"{number(rounds)} rounds"
+    how = "to draw. It" if rounds == 1 else f"to draw in {number(rounds)} rounds. In each it"
+    start = "" if rounds == 1 else " A round starts from the model that the one before it left."
     judge, selection, loss = (settings.get(name, {}).get("name") for name in ("judge", "selection", "loss"))
     terms = settings.get("loss", {}).get("terms")
     losses = " and ".join(terms) if isinstance(terms, dict) else loss
     perturbed = " and of perturbed ones that no longer say the same" if settings.get("perturbation") else ""
     return (
-        f"The model {_model_name(settings)} taught itself to draw in {how_many}. In each it drew pictures of its "
-        f"prompts{perturbed}, {judge or 'its judge'} scored them, {selection or 'the selection'} paired a chosen "
-        f"picture with a rejected one, and {losses or 'the loss'} moved the model towards the chosen. A round starts "
-        "from the model that the one before it left."
+        f"The model {_model_name(settings)} taught itself {how} drew pictures of its prompts{perturbed}, "
+        f"{judge or 'its judge'} scored them, {selection or 'the selection'} paired a chosen picture with a rejected "
+        f"one, and {losses or 'the loss'} moved the model towards the chosen.{start}"
     )
 
 

@@ -30,7 +30,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Curve:
-    """A chart over the steps: metric keys with their labels, an optional spread, and how to read it."""
+    """A chart over the steps: metric keys with their labels, an optional spread, and how to read it.
+
+    In how to read a curve of pairs, {each_round} becomes " every round", and nothing where only one is planned.
+    """
 
     title: str
     keys: dict[str, str]
@@ -70,7 +73,7 @@ CURVES = (
 )
 
 PAIR_CURVES = (
-    Curve("Loss", {"loss": "loss"}, "Should fall. DPO starts every round at log 2 = 0.693, where policy = reference."),
+    Curve("Loss", {"loss": "loss"}, "Should fall. DPO starts{each_round} at log 2 = 0.693, where policy = reference."),
     Curve(
         "Reward margin",
         {"reward/margin": "margin"},
@@ -182,10 +185,11 @@ def held_out_chart(run: RunRecord) -> Chart | None:
 def _chart_of_rounds(run: RunRecord, curve: Curve) -> Chart:
     key = next(iter(curve.keys))
     lines = [Line(one.name, values) for one in run.rounds if (values := _by_step(one.metrics, key))]
+    reading = curve.reading.format(each_round=" every round" if run.plans_rounds else "")
     if not lines:
-        return Chart(curve.title, curve.reading, None, [key])
+        return Chart(curve.title, reading, None, [key])
     text = f"{curve.title} over the steps: " + "; ".join(_in_words(line) for line in lines)
-    return Chart(curve.title, curve.reading, line_chart(curve.title, lines, text, level=curve.level), [])
+    return Chart(curve.title, reading, line_chart(curve.title, lines, text, level=curve.level), [])
 
 
 def _chart(run: RunRecord, curve: Curve) -> Chart:
@@ -220,7 +224,7 @@ def events(run: RunRecord) -> list[dict[str, str]]:
     """Health events of the steps and of the summary, each once, as {"step", "text"}."""
     sentences = PAIR_EVENTS if run.is_in_rounds else EVENTS
     found = [
-        _event(event, sentences, row.get("step"), one.name if run.is_in_rounds else "")
+        _event(event, sentences, row.get("step"), one.name if run.plans_rounds else "")
         for one in run.rounds
         for row in one.metrics
         for event in row.get("events") or []
@@ -252,7 +256,7 @@ def _event(event: Any, sentences: dict[str, str], step: int | None = None, where
 
 
 def _when(step: Any, where: str) -> str:
-    """The step, and with rounds which one's; nothing where neither is known."""
+    """The step, and with several rounds which one's; nothing where neither is known."""
     if step is None:
         return where
     return f"{where}, step {step}" if where else str(step)

@@ -54,11 +54,12 @@ class Round:
     folder: Path
     metrics: list[dict[str, Any]]
     timing: list[dict[str, Any]]
+    is_only: bool = False
 
     @property
     def name(self) -> str:
-        """Its name on the page, as in the run folder: "round 0"."""
-        return round_name(self.index)
+        """Its name on the page: "round 0", as in the run folder, or "this run" where no other is planned."""
+        return "this run" if self.is_only else round_name(self.index)
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ class RunRecord:
         """Whether the recipe learns from pairs, in rounds or in one; otherwise it has one round of groups."""
         recipe = self.settings.get("recipe", {})
         return "rounds" in recipe or recipe.get("name") in PAIRED
+
+    @property
+    def plans_rounds(self) -> bool:
+        """Whether the recipe goes in several rounds; of one round the page speaks as of training."""
+        return (self.settings.get("recipe", {}).get("rounds") or 1) > 1
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -134,6 +140,8 @@ def read_run(folder: Path) -> RunRecord:
     summary = read_object(folder / "summary.json")
     rounds = tuple(_read_round(folder / f"round-{index}", index) for index in range(count))
     run = RunRecord(folder, read_object(folder / "config.json"), summary, rounds, is_finished=bool(summary))
+    if not run.plans_rounds:
+        run = replace(run, rounds=tuple(replace(one, is_only=True) for one in rounds))
     return run if run.is_finished or not run.is_in_rounds else replace(run, summary=_summary_so_far(run))
 
 

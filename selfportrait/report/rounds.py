@@ -58,9 +58,9 @@ class Courses:
 
 
 def courses(run: RunRecord) -> Courses | None:
-    """Every category over the rounds; None for a run that does not go in rounds or measured none yet."""
+    """Every category over the rounds; None for a run that does not go in several or measured none yet."""
     maps = [accuracies(run, "before"), *accuracies_by_round(run)]
-    if not run.is_in_rounds or len(maps) == 1:
+    if not run.plans_rounds or len(maps) == 1:
         return None
     changes = [{}, *(run.summary.get("round_changes") or [])]
     changes += [{}] * (len(maps) - len(changes))

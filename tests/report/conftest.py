@@ -1,4 +1,4 @@
-"""Run folders like the ones that recipes write, as fixtures: one of groups, two of pairs in rounds."""
+"""Run folders like the ones that recipes write, as fixtures: of groups, and of pairs in three rounds or in one."""
 
 import shutil
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from selfportrait import store
 from selfportrait.report import write_report
 
 sys.path.insert(0, str(Path(__file__).parent))  # for gpo_run and pair_run
@@ -52,10 +53,26 @@ def rounds_run(ospo: Path, tmp_path: Path) -> Path:
     return _copy(ospo, tmp_path)
 
 
-def _in_rounds(kind: str, factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def only_round(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run like the second, of one round."""
+    return _in_rounds("ospo", tmp_path_factory, num_rounds=1)
+
+
+@pytest.fixture(params=[{"name": "self_improve", "rounds": 1}, {"name": "offline"}, {"name": "spo"}])
+def one_round(request: pytest.FixtureRequest, only_round: Path, tmp_path: Path) -> Path:
+    """A copy of it by each recipe of pairs, which a test may damage; without the report."""
+    run = _copy(only_round, tmp_path)
+    config = store.read_json(run / "config.json")
+    config["settings"]["recipe"] = request.param
+    store.write_json(run / "config.json", config)
+    return run
+
+
+def _in_rounds(kind: str, factory: pytest.TempPathFactory, *, num_rounds: int = 3) -> Path:
     from pair_run import write_run
 
-    run: Path = write_run(factory.mktemp(kind) / "run", kind)
+    run: Path = write_run(factory.mktemp(kind) / "run", kind, num_rounds=num_rounds)
     write_report(run)
     return run
 
