@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from selfportrait import images as pictures
+from selfportrait.models._texts import KeptTexts
 from selfportrait.models.base import EncodedText
 
 __all__ = ["DECODED_AT_ONCE", "DTYPES", "chunks", "decode", "encode_pictures", "encode_texts", "error_logp", "guided"]
@@ -18,17 +19,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 DECODED_AT_ONCE = 16  # pictures; full-resolution activations of more leave the cache, 1.5 times slower on a CPU
 
 
-def encode_texts(
-    prompts: Sequence[str], kept: dict[str, EncodedText], encode: Callable[[str], EncodedText]
-) -> EncodedText:
-    """Encode prompts into a row each, by `encode` for those that are not `kept`, without the dimension of a batch.
+def encode_texts(prompts: Sequence[str], kept: KeptTexts, encode: Callable[[str], EncodedText]) -> EncodedText:
+    """Encode prompts into a row each, by `encode` for those that are not `kept`, which gives no dimension of a batch.
 
     Each text alone: the last bits depend on the size of a batch, and a resumed run meets its prompts in others.
     """
-    for text in dict.fromkeys(prompts):
-        if text not in kept:
-            kept[text] = encode(text)
-    rows = [kept[text] for text in prompts]
+    rows = kept.rows(prompts, encode)
     return EncodedText(torch.stack([row.context for row in rows]), torch.stack([row.pooled for row in rows]))
 
 

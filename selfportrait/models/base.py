@@ -140,7 +140,7 @@ class Draws(Protocol):
     is_exact: bool
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
-        """Encode prompts; each distinct text once in the life of the model."""
+        """Encode prompts; a text that was encoded lately is kept."""
         ...
 
     def sample(self, conditioning: Conditioning, seeds: Sequence[int]) -> Samples:

@@ -20,6 +20,7 @@ from selfportrait.micro.checkpoints import Sampling, embedded, sampling
 from selfportrait.models import _ddim, _diffusion, _pipeline, _sd_sizes
 from selfportrait.models._denoiser import Denoiser
 from selfportrait.models._diffusion import DECODED_AT_ONCE, DTYPES
+from selfportrait.models._texts import KeptTexts
 from selfportrait.models.base import EncodedText, Samples, Sizes, Transition
 from selfportrait.types import Draw
 
@@ -66,7 +67,7 @@ class SD:
         self._steps, self._guidance, self.error = num_inference_steps, guidance_scale, error
         self.dtype, self.batch_size, self.gradient_checkpointing = DTYPES[dtype], batch_size, gradient_checkpointing
         self.device = device_of(device)
-        self._encoded: dict[str, EncodedText] = {}
+        self._encoded = KeptTexts()
         _pipeline.check_folder(self.path, FITS, UNUSED)
         if Path(self.path).is_dir():
             _ddim.check_kind(_pipeline.read_json(Path(self.path), "scheduler/scheduler_config.json"), self.path)
@@ -115,7 +116,7 @@ class SD:
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> EncodedText:
-        """Encode prompts into context (B, T, D) and pooled (B, P), P being 0 but for XL; a text met before is kept."""
+        """Encode prompts into context (B, T, D) and pooled (B, P), P being 0 but for XL; a text met lately is kept."""
         return _diffusion.encode_texts(prompts, self._encoded, self._encode)
 
     def _encode(self, text: str) -> EncodedText:

@@ -21,6 +21,7 @@ from selfportrait.models import _diffusion, _flow, _pipeline, _sd3_sizes
 from selfportrait.models._attention import RepeatedTokenAttention
 from selfportrait.models._denoiser import Denoiser
 from selfportrait.models._diffusion import DECODED_AT_ONCE, DTYPES
+from selfportrait.models._texts import KeptTexts
 from selfportrait.models.base import EncodedText, Samples, Sizes, Transition
 from selfportrait.types import Draw
 
@@ -69,7 +70,7 @@ class SD3:
         self.max_sequence_length, self.dtype, self.batch_size = max_sequence_length, DTYPES[dtype], batch_size
         self.gradient_checkpointing = gradient_checkpointing
         self.device = device_of(device)
-        self._encoded: dict[str, EncodedText] = {}
+        self._encoded = KeptTexts()
         _pipeline.check_folder(self.path, FITS)
 
     def load(self) -> "SD3":
@@ -105,7 +106,7 @@ class SD3:
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> EncodedText:
-        """Encode prompts into context (B, T, D) and pooled (B, P); a text met before costs nothing."""
+        """Encode prompts into context (B, T, D) and pooled (B, P); a text met lately costs nothing."""
         return _diffusion.encode_texts(prompts, self._encoded, self._encode)
 
     def _encode(self, text: str) -> EncodedText:
