@@ -13,6 +13,7 @@ from peft import LoraConfig
 
 from selfportrait import seeds as keyed
 from selfportrait.models import _lora_files, _pipeline
+from selfportrait.models._away import away, is_away
 from selfportrait.models._reference import adds_nothing, snapshot, swapped, without_adapters
 
 __all__ = ["Denoiser"]
@@ -97,9 +98,22 @@ class Denoiser:
             self._base = {name: value.detach().to(self.network.device) for name, value in module.named_parameters()}
         return self._base
 
+    def without_encoders(self) -> AbstractContextManager[None]:
+        """Inside, of the whole pipeline only the part that learns takes memory on its device."""
+        return away(list(self.frozen_modules().values()), self.network.dtype)
+
+    def check_encoders(self) -> None:
+        """Refuse to use text encoders or autoencoder while they are put away; raises RuntimeError."""
+        if any(is_away(module, self.network.device) for module in self.frozen_modules().values()):
+            raise RuntimeError(
+                "text encoders and autoencoder are put away while the model trains: encode, decode and save before "
+                "`without_encoders` begins or after it ends"
+            )
+
     def save(self, folder: Path) -> None:
         """Write a whole pipeline (full) or `pytorch_lora_weights.safetensors` for `load_lora_weights` (LoRA)."""
         if self.train == "full":
+            self.check_encoders()
             _pipeline.reset_tokenizers(self.pipeline)
             self.pipeline.save_pretrained(folder, safe_serialization=True)
         else:

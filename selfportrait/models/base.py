@@ -203,6 +203,18 @@ class Denoises(Draws, Protocol):
         """Pixels of a picture's side, known before the weights are there."""
         ...
 
+    def encode(self, prompts: Sequence[str]) -> EncodedText:
+        """Encode prompts, each text alone; what was encoded lately is kept."""
+        ...
+
+    def without_encoders(self) -> AbstractContextManager[None]:
+        """Inside, only the network that learns takes memory on the device, and nothing can be encoded or decoded.
+
+        After it text encoders and autoencoder are what they were, bit for bit. On a CPU they are read from the disk
+        again; raises ValueError where they are not there any more.
+        """
+        ...
+
     def latents(self, images: Sequence[Image.Image]) -> torch.Tensor:
         """Clean latents of pictures of that size, the same every time and whatever is beside them."""
         ...

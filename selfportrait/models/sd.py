@@ -120,6 +120,7 @@ class SD:
         return _diffusion.encode_texts(prompts, self._encoded, self._encode)
 
     def _encode(self, text: str) -> EncodedText:
+        self.denoiser.check_encoders()
         found = self.pipeline.encode_prompt(
             text, device=self.device, num_images_per_prompt=1, do_classifier_free_guidance=False
         )
@@ -163,6 +164,7 @@ class SD:
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> list[Image.Image]:
         """Decode latents (B, C, H, W) of the denoiser's space into RGB pictures."""
+        self.denoiser.check_encoders()
         return _diffusion.decode(self.pipeline, latents, self.batch_size)
 
     def log_likelihood(
@@ -209,6 +211,7 @@ class SD:
     @torch.no_grad()
     def latents(self, images: Sequence[Image.Image]) -> torch.Tensor:
         """Encode pictures of the model's size into clean latents (B, C, H, W): the posterior's mode, each alone."""
+        self.denoiser.check_encoders()
         return _diffusion.encode_pictures(self.pipeline, images, self.picture_size).to(self.dtype)
 
     def noised(self, content: torch.Tensor, noise: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -269,6 +272,11 @@ class SD:
     def renew_reference(self) -> None:
         """From now on, the reference is the model as it is now, which takes a copy of what learns."""
         self.denoiser.renew_reference()
+
+    def without_encoders(self) -> AbstractContextManager[None]:
+        """Inside, only the UNet takes memory on the device; nothing can be encoded or decoded."""
+        self._encoded.clear()
+        return self.denoiser.without_encoders()
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
         """The parameters that learn: the adapters' or all of the UNet's."""
