@@ -52,7 +52,7 @@ def test_configs_run_on_the_same_pairs_and_stand_in_one_table(
     assert [one["after"]["n"] for one in found] == [32, 32]
     assert found[0]["against"] is None
     assert set(found[1]["against"]) == {"difference", "low", "high"}
-    for table in ("candidates", "scores", "preferences", "latents", "evaluation/before"):
+    for table in ("candidates", "scores", "preferences", "latents", "texts", "evaluation/before"):
         parts = [tmp_path / f"runs/{name}-seed-1/round-0/{table}/part-00000.parquet" for name in ("first", "second")]
         assert os.path.samefile(*parts), table
     losses = [

@@ -32,6 +32,7 @@ SHARED = {
     "preferences": _PAIRED,
     "instances": (*_PAIRED, *_ENCODED),
     "latents": (*_PAIRED, *_ENCODED),
+    "texts": (*_PAIRED, "recipe.empty_prompts"),
 }
 """Tables of the recipe offline that runs have in common, each with the settings that it depends on."""
 

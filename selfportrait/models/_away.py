@@ -3,8 +3,8 @@
 Read this to see where text encoders and autoencoder are while a model trains, and how they come back bit for bit.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,23 @@ __all__ = ["away", "is_away"]
 
 
 @contextmanager
-def away(modules: Sequence[Any], dtype: torch.dtype) -> Iterator[None]:
+def away(modules: Sequence[Any], dtype: torch.dtype) -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Inside, frozen networks take no memory of their device; after it they hold what they held before.
 
     Those of a GPU wait in the machine's memory. Those of a CPU are released, and read in `dtype` from where they were
-    loaded; raises ValueError where they are not there any more.
+    loaded; raises ValueError where they are not there any more. It gives a context inside which they are back.
     """
     devices = [_device(module) for module in modules]
-    for module in modules:
-        _put_away(module)
-    try:
+
+    @contextmanager
+    def back() -> Iterator[None]:
+        _bring_back(modules, devices, dtype)
         yield
+        _put_away(modules)
+
+    _put_away(modules)
+    try:
+        yield back
     except BaseException:
         with suppress(ValueError):  # the first error is the one to tell
             _bring_back(modules, devices, dtype)
@@ -45,12 +51,13 @@ def _device(module: Any) -> torch.device:
     return device
 
 
-def _put_away(module: Any) -> None:
-    if _device(module).type != "cpu":
-        module.to("cpu")
-        return
-    for parameter in module.parameters():
-        parameter.data = parameter.data.new_empty(0)
+def _put_away(modules: Sequence[Any]) -> None:
+    for module in modules:
+        if _device(module).type != "cpu":
+            module.to("cpu")
+            continue
+        for parameter in module.parameters():
+            parameter.data = parameter.data.new_empty(0)
 
 
 def _bring_back(modules: Sequence[Any], devices: Sequence[torch.device], dtype: torch.dtype) -> None:

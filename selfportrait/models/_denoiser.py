@@ -15,6 +15,7 @@ from selfportrait import seeds as keyed
 from selfportrait.models import _lora_files, _pipeline
 from selfportrait.models._away import away, is_away
 from selfportrait.models._reference import adds_nothing, snapshot, swapped, without_adapters
+from selfportrait.models.base import Away
 
 __all__ = ["Denoiser"]
 
@@ -98,8 +99,8 @@ class Denoiser:
             self._base = {name: value.detach().to(self.network.device) for name, value in module.named_parameters()}
         return self._base
 
-    def without_encoders(self) -> AbstractContextManager[None]:
-        """Inside, of the whole pipeline only the part that learns takes memory on its device."""
+    def without_encoders(self) -> Away:
+        """Inside, of the whole pipeline only the part that learns takes memory; it gives contexts with all of it."""
         return away(list(self.frozen_modules().values()), self.network.dtype)
 
     def check_encoders(self) -> None:

@@ -5,7 +5,7 @@ in words, in `selfportrait/asking/`.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from selfportrait.types import Draw
 __all__ = [
     "Answers",
     "Attends",
+    "Away",
     "Conditioning",
     "Denoises",
     "Draws",
@@ -37,6 +38,8 @@ __all__ = [
     "transition_logp",
 ]
 
+Away = AbstractContextManager[Callable[[], AbstractContextManager[None]]]
+"""As long as it lasts something is put away; what it gives makes contexts inside which that is back."""
 LEAST_STD = 1e-4  # the last step of a sampler may have next to no noise
 
 
@@ -207,11 +210,11 @@ class Denoises(Draws, Protocol):
         """Encode prompts, each text alone; what was encoded lately is kept."""
         ...
 
-    def without_encoders(self) -> AbstractContextManager[None]:
+    def without_encoders(self) -> Away:
         """Inside, only the network that learns takes memory on the device, and nothing can be encoded or decoded.
 
-        After it text encoders and autoencoder are what they were, bit for bit. On a CPU they are read from the disk
-        again; raises ValueError where they are not there any more.
+        It gives a context inside which everything is back. After it text encoders and autoencoder are what they were,
+        bit for bit. On a CPU they are read from the disk again; raises ValueError where they are not there any more.
         """
         ...
 

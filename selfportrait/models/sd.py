@@ -21,7 +21,7 @@ from selfportrait.models import _ddim, _diffusion, _pipeline, _sd_sizes
 from selfportrait.models._denoiser import Denoiser
 from selfportrait.models._diffusion import DECODED_AT_ONCE, DTYPES
 from selfportrait.models._texts import KeptTexts
-from selfportrait.models.base import EncodedText, Samples, Sizes, Transition
+from selfportrait.models.base import Away, EncodedText, Samples, Sizes, Transition
 from selfportrait.types import Draw
 
 __all__ = ["SD"]
@@ -273,7 +273,7 @@ class SD:
         """From now on, the reference is the model as it is now, which takes a copy of what learns."""
         self.denoiser.renew_reference()
 
-    def without_encoders(self) -> AbstractContextManager[None]:
+    def without_encoders(self) -> Away:
         """Inside, only the UNet takes memory on the device; nothing can be encoded or decoded."""
         self._encoded.clear()
         return self.denoiser.without_encoders()

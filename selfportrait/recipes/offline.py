@@ -2,7 +2,7 @@
 draw, loss or weights InPO, Diffusion-KTO and IAPO.
 
     measure the base model
-    encode both pictures of every pair, once
+    encode both pictures and the prompt of every pair, once
     for each step:
         take pairs; draw a noise level and a noise for each, or find it by inversion
         log-likelihoods of chosen and rejected under policy and reference, at the same draw;  loss;  update
@@ -13,7 +13,8 @@ It differs from the textbook in one thing: pictures are cut and mirrored once in
 that each is encoded once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
@@ -122,11 +123,14 @@ def offline(
     weigh = None if weights is None else partial(_weigh, weights, instances)
     with summary.stage(run, "encode"):
         found = stages.encode_pairs(model, preferences, at.latents, stages.Cut(crop, flip, seed), weigh)
-    stages.check_readable(found, max_missing)
+        stages.check_readable(found, max_missing)
+        pairs = stages.StoredLatents(at.latents)
+        stages.encode_texts(model, pairs.prompts + [""] * (empty_prompts > 0), at.texts)
     visits = stages.Visits(seed, empty_prompts, fixed_draws)
-    pairs = stages.StoredLatents(at.latents)
-    between = partial(measure_between, model, benchmark, run)
-    stages.train_on_latents(model, pairs, draw, loss, optimizer, at.training, schedule, visits, between)
+    texts = stages.StoredTexts(at.texts, model)
+    with model.without_encoders() as with_encoders:
+        between = partial(_measure_between, with_encoders, model, benchmark, run)
+        stages.train_on_latents(model, pairs, texts, draw, loss, optimizer, at.training, schedule, visits, between)
     measure(model, benchmark, watchers, run, "after", label="measuring the result")
     health.check_unchanged(untouched, model.frozen())
     processes.by_main(partial(_conclude, model, run))
@@ -257,6 +261,17 @@ def _weigh(
     found = pair.instances if instances is None else instances.get(pair.id, ())
     chosen, rejected = views
     return weights(found, chosen, rejected, grid)
+
+
+def _measure_between(
+    with_encoders: Callable[[], AbstractContextManager[None]],
+    model: Denoises,
+    benchmark: Benchmark,
+    run: store.Run,
+    step: int,
+) -> None:
+    with with_encoders():
+        measure_between(model, benchmark, run, step)
 
 
 def _conclude(model: Denoises, run: store.Run) -> None:

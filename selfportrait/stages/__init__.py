@@ -43,6 +43,7 @@ from selfportrait.stages.prompts import (
 from selfportrait.stages.rounds import Round
 from selfportrait.stages.sampler_steps import Sampler, StepPair, levels, walk
 from selfportrait.stages.scores import Judge, check_missing, read_scores, save_scores, score, score_candidates
+from selfportrait.stages.texts import StoredTexts, encode_texts
 from selfportrait.stages.updates import Schedule, portions
 from selfportrait.stages.watching import OWN, Watch, Watcher, watch, watchers
 from selfportrait.stages.yields import check_pairs, write_yield
@@ -63,6 +64,7 @@ __all__ = [
     "Shown",
     "StepPair",
     "StoredLatents",
+    "StoredTexts",
     "Visits",
     "Watch",
     "Watcher",
@@ -83,6 +85,7 @@ __all__ = [
     "drawings",
     "drawn_by",
     "encode_pairs",
+    "encode_texts",
     "evaluate",
     "find_instances",
     "give_pairs",

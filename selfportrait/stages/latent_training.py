@@ -5,7 +5,7 @@ under the reference. The loop around it is in updates.py.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,10 @@ class Stored(Protocol):
     def rows(self, index: Sequence[int]) -> LatentPairs:
         """Fetch some of the pairs, in this order."""
         ...
+
+
+Encode = Callable[[Sequence[str]], Conditioning]
+"""What a model makes of texts: its own `encode`, or what was kept of it."""
 
 
 class Visit(NamedTuple):
@@ -92,6 +96,7 @@ class Reference(dict[tuple[int, int], tuple[float, float]]):
 def train_on_latents(
     model: Draws,
     pairs: Stored,
+    encode: Encode,
     draw: GroupDraw,
     loss: PairLoss,
     optimizer: Optimizer,
@@ -110,7 +115,7 @@ def train_on_latents(
         model.renew_reference()
     learner = start(model, optimizer, schedule.ema_decay)
     first = processes.main_first(lambda: learner.resume(folder / "checkpoints"))
-    task = Task(model, pairs, draw, loss, visits, folder, is_compared)
+    task = Task(model, pairs, encode, draw, loss, visits, folder, is_compared)
     run_updates(learner, batches, partial(_backward, task, Reference()), folder, schedule, first, {}, between)
 
 
@@ -119,6 +124,7 @@ class Task(NamedTuple):
 
     model: Draws
     pairs: Stored
+    encode: Encode
     draw: GroupDraw
     loss: PairLoss
     visits: Visits
@@ -158,10 +164,10 @@ def _backward(task: Task, known: Reference, some: Sequence[Visit], size: int, st
 
 
 def _evaluated(task: Task, pairs: LatentPairs, numbers: Sequence[int]) -> Evaluated:
-    """Encode the prompts and draw noise levels and noises, each keyed by its pair: the same whatever is beside it."""
+    """Take encoded prompts and draw noise levels and noises, each keyed by its pair: the same whatever is beside it."""
     seed = task.visits.seed
     texts = [task.visits.prompt(*pair) for pair in zip(pairs.ids, pairs.prompts, numbers, strict=True)]
-    conditioning = task.model.encode(texts).repeat(2)
+    conditioning = task.encode(texts).repeat(2)
     drawn = [
         task.draw(pairs.latents[place : place + 1], generator(seed, id, number, "draw"))
         for place, (id, number) in enumerate(zip(pairs.ids, numbers, strict=True))

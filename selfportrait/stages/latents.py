@@ -5,15 +5,12 @@ the latents of its rows, of which a row at a time is read.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import torch
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save
 
 from selfportrait import store
 from selfportrait.boxes import Geometry, Size
@@ -21,6 +18,7 @@ from selfportrait.geometry import Side, show, view
 from selfportrait.micro.checkpoints import embedded
 from selfportrait.models.base import Denoises
 from selfportrait.preferences.base import UNREADABLE, Decoded, PreferenceSource, Reading
+from selfportrait.stages._tensors import Place, Tensors, places, write_tensors
 from selfportrait.stages.latent_training import LatentPairs
 from selfportrait.stages.parts import Yield, read_counts, reasons, shared_out, write_part
 from selfportrait.types import Picture, PreferencePair
@@ -71,7 +69,7 @@ def encode_pairs(
             reading = Reading(source, start=start, stop=start + sizes[index])
             decoded = list(reading.decoded())
             if decoded:
-                store.write_bytes(_tensors(folder, index), save(_encoded(model, decoded, cut, weigh)))
+                write_tensors(folder, index, _encoded(model, decoded, cut, weigh))
             rows = [{"pair_id": one.pair.id, "index": one.pair.index, "prompt": one.pair.prompt} for one in decoded]
             write_part(folder, index, rows, LATENTS, reading.counts)
     return read_counts(folder)
@@ -134,27 +132,19 @@ def _is_kept(model: Denoises, cell: Cell) -> bool:
     return is_own and cell.image.size == (side, side) and not cell.view.is_flipped
 
 
-def _tensors(folder: Path, index: int) -> Path:
-    return folder / f"part-{index:05d}.safetensors"
-
-
 class StoredLatents:
     """The pairs of latents/: ids and prompts in memory, latents on the disk."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self.ids: list[str] = []
         self.prompts: list[str] = []
-        self.places: list[tuple[int, int]] = []
+        self._places: list[Place] = []
+        self._tensors = Tensors(folder)
         for index in range(len(store.parts(folder))):
             rows = store.read_part(folder, index).to_pylist()
             self.ids += [row["pair_id"] for row in rows]
             self.prompts += [row["prompt"] for row in rows]
-            self.places += [(index, row) for row in range(len(rows))]
-        self._open = lru_cache(maxsize=256)(self._opened)
-
-    def _opened(self, index: int) -> Any:
-        return safe_open(_tensors(self.folder, index), framework="pt")
+            self._places += places(index, len(rows))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -162,11 +152,6 @@ class StoredLatents:
     def rows(self, index: Sequence[int]) -> LatentPairs:
         """Fetch some of the pairs, in this order."""
         ids, prompts = [self.ids[row] for row in index], [self.prompts[row] for row in index]
-        has_weights = "weights" in self._open(self.places[index[0]][0]).keys()  # noqa: SIM118
-        weights = self._read("weights", index) if has_weights else None
-        return LatentPairs(ids, prompts, self._read("latents", index), weights)
-
-    def _read(self, name: str, index: Sequence[int]) -> torch.Tensor:
-        places = [self.places[row] for row in index]
-        rows = [self._open(part).get_slice(name)[place : place + 1] for part, place in places]
-        return torch.cat(rows)
+        where = [self._places[row] for row in index]
+        weights = self._tensors.read("weights", where) if self._tensors.has("weights", where[0]) else None
+        return LatentPairs(ids, prompts, self._tensors.read("latents", where), weights)

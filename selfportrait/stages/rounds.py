@@ -68,6 +68,11 @@ class Round:
         return self.folder / "latents"
 
     @property
+    def texts(self) -> Path:
+        """The prompts of those pairs, as the model has them."""
+        return self.folder / "texts"
+
+    @property
     def training(self) -> Path:
         """Metrics and checkpoints."""
         return self.folder / "training"

@@ -16,6 +16,7 @@ from tiny_run import Brightness
 from selfportrait import config, store
 from selfportrait.planning import base
 from selfportrait.preferences.run import Run
+from selfportrait.stages import Schedule, Visits, train_on_latents
 from selfportrait.stages.latents import StoredLatents
 from selfportrait.types import Prompt, Score
 
@@ -104,13 +105,13 @@ def test_what_the_model_drew_is_not_encoded_again(finished: store.Run) -> None:
             assert torch.equal(picture.content, latent.flatten())
 
 
-@pytest.mark.parametrize("stage", ["candidates", "scores", "preferences", "latents", "training"])
+@pytest.mark.parametrize("stage", ["candidates", "scores", "preferences", "latents", "texts", "training"])
 def test_a_run_killed_after_any_stage_ends_with_the_same_bytes(
     finished: store.Run, tiny_sd3: Path, tmp_path: Path, stage: str
 ) -> None:
     shutil.copytree(finished.folder, tmp_path / "again")
     round_0 = tmp_path / "again" / "round-0"
-    order = ("candidates", "scores", "preferences", "latents", "training")
+    order = ("candidates", "scores", "preferences", "latents", "texts", "training")
     for late in order[order.index(stage) :]:
         shutil.rmtree(round_0 / late)
     for name in ("model", "round-0/evaluation/after"):
@@ -118,6 +119,37 @@ def test_a_run_killed_after_any_stage_ends_with_the_same_bytes(
     again = start_run(tmp_path / "again", settings_for(tiny_sd3))
     for name in ("model/pytorch_lora_weights.safetensors", "round-0/training/metrics.jsonl"):
         assert again.path(name).read_bytes() == finished.path(name).read_bytes()
+
+
+@pytest.mark.parametrize("model", ["sd3", "sd"])
+@pytest.mark.parametrize("empty_prompts", [0.0, 0.5])
+def test_training_on_encoded_prompts_is_training_on_the_models_own_bit_for_bit(
+    model: str, empty_prompts: float, finished: store.Run, tiny_sd3: Path, tiny_sd: Path, tmp_path: Path
+) -> None:
+    pairs, path = given_pairs(tmp_path / "pairs", finished.folder), {"sd3": tiny_sd3, "sd": tiny_sd}[model]
+    settings = without(
+        settings_for(
+            path,
+            model={"name": model, "path": str(path), "num_inference_steps": 2},
+            recipe={"empty_prompts": empty_prompts},
+        ),
+        preferences={"name": "folder", "path": str(pairs)},
+    )
+    run = start_run(tmp_path / "run", settings)
+    texts = store.read_table(run.path("round-0", "texts"))["text"].to_pylist()
+    latents = StoredLatents(run.path("round-0", "latents"))
+    assert texts == [*dict.fromkeys(latents.prompts)] + [""] * (empty_prompts > 0)
+
+    built = config.bind(settings).build()
+    built["model"].load()
+    schedule = Schedule(STEPS, None, 2, 1, 1)
+    names = ("draw", "loss", "optimizer")
+    rest = (*(built[name] for name in names), tmp_path / "live", schedule, Visits(0, empty_prompts))
+    train_on_latents(built["model"], latents, built["model"].encode, *rest)
+    built["model"].save(tmp_path / "model")
+    live = ((tmp_path / "live" / "metrics.jsonl"), (tmp_path / "model" / "pytorch_lora_weights.safetensors"))
+    own = (run.path("round-0", "training", "metrics.jsonl"), run.path("model", "pytorch_lora_weights.safetensors"))
+    assert [path.read_bytes() for path in live] == [path.read_bytes() for path in own]
 
 
 def given_pairs(folder: Path, pictures: Path) -> Path:

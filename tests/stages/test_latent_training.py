@@ -100,7 +100,8 @@ def train(
     model = Scale()
     schedule = Schedule(steps, None, 4, per_forward, checkpoint_every=2)
     optimizer = Optimizer(learning_rate=0.01, warmup_steps=0)
-    train_on_latents(model, pairs or Memory(), draw, loss, optimizer, folder, schedule, Visits(0, **visits))
+    pairs, visits_ = pairs or Memory(), Visits(0, **visits)
+    train_on_latents(model, pairs, model.encode, draw, loss, optimizer, folder, schedule, visits_)
     return model
 
 
