@@ -1,5 +1,6 @@
 """A dry run: every shipped config is planned offline, without weights or files, and refused where a run would be."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -126,6 +127,14 @@ def test_memory_by_hand() -> None:
     }
     assert memory.peak(found) == 4200 + 180
     assert memory.peak(memory.needs(sizes, plan, "adafactor")) == 4200 + 180 - 800 + 100  # 25 factors
+    aside = memory.needs(
+        dataclasses.replace(sizes, encoder_bytes=600), dataclasses.replace(plan, is_without_encoders=True), "adamw"
+    )
+    assert {need.what: (need.bytes, need.phase) for need in aside if need.bytes in (600, 1400)} == {
+        "weights that stay": (1400, ""),
+        "encoders": (600, "drawing"),
+    }
+    assert memory.peak(aside) == 3600 + 780  # drawing, which has the encoders, is now the larger
     assert memory.available(torch.device("cpu"))[0] > 2**28
 
 

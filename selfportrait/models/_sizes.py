@@ -50,6 +50,8 @@ def measure(
     num_trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     pixels = (network.config.sample_size * 2 ** (len(codes.block_out_channels) - 1)) ** 2
     vae_size = 4 if is_vae_float32 else size
+    own_bytes = (counts[denoiser.part] + _num_parameters(network, adapters=True)) * size
+    encoder_bytes = (sum(counts.values()) - counts[denoiser.part]) * size + counts["autoencoder"] * (vae_size - size)
     return Sizes(
         source=source,
         parts=dict(sorted(counts.items(), key=lambda part: -part[1])),
@@ -57,13 +59,13 @@ def measure(
         num_factors=num_factors(network.parameters()),
         what_learns=denoiser.what_learns,
         num_tokens=num_tokens,
-        weight_bytes=(sum(counts.values()) + _num_parameters(network, adapters=True)) * size
-        + counts["autoencoder"] * (vae_size - size),
+        weight_bytes=own_bytes + encoder_bytes,
         trained_bytes=num_trained * size,
         cache_bytes=0,
         kept_bytes=kept_bytes,
         once_bytes=0,
         decoding_bytes=decoded_at_once * FEATURE_MAPS * codes.block_out_channels[0] * pixels * vae_size,
+        encoder_bytes=encoder_bytes,
     )
 
 

@@ -111,7 +111,8 @@ class Sizes:
     many learn, `num_factors` their rows and columns as `num_factors` counts them, `what_learns` in words, and
     `num_tokens` how many places of the sequence a picture takes. Bytes: all
     weights; those that learn; keys and values of one token of a row while it draws; what one token of each row leaves
-    for the backward pass, and what it takes of one row alone; decoding pictures. The last four are estimates.
+    for the backward pass, and what it takes of one row alone; decoding pictures; and of
+    all weights those of encoders, which can be put away while the rest learns. The four before the last are estimates.
     """
 
     source: str
@@ -126,6 +127,7 @@ class Sizes:
     kept_bytes: int
     once_bytes: int
     decoding_bytes: int
+    encoder_bytes: int = 0
 
 
 def num_factors(parameters: Iterable[torch.nn.Parameter]) -> int:

@@ -44,7 +44,7 @@ class Plan:
 
     `generating` are the batches that go on token by token, with their keys and values. `num_copies` counts whole copies
     of the weights that learn which are held besides them, such as a reference or an average; adapters that are switched
-    off are none.
+    off are none. `is_without_encoders` says whether text encoders and autoencoder are put away while the rest learns.
     """
 
     num_rounds: int
@@ -52,6 +52,7 @@ class Plan:
     generating: Sequence[Batch]
     training: Batch
     num_copies: int = 0
+    is_without_encoders: bool = False
 
 
 def plan(recipe: str, built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:

@@ -29,7 +29,8 @@ class Need(NamedTuple):
 
 def needs(sizes: Sizes, plan: Plan, optimizer: str) -> list[Need]:
     """The items: weights and the optimizer's state all the time, then what drawing and what training take on top."""
-    frozen, learns, count = sizes.weight_bytes - sizes.trained_bytes, sizes.trained_bytes, sizes.num_trained
+    learns, count = sizes.trained_bytes, sizes.num_trained
+    away = sizes.encoder_bytes if plan.is_without_encoders else 0
     is_low = learns < 4 * count
     is_factored = optimizer == "adafactor"
     kept = sizes.num_factors * FACTORS if is_factored else count * MOMENTS
@@ -38,7 +39,8 @@ def needs(sizes: Sizes, plan: Plan, optimizer: str) -> list[Need]:
     longest = max(plan.generating, key=lambda batch: batch.rows * batch.tokens, default=Batch(0, 0))
     places = training.rows * training.tokens
     found = [
-        Need("weights that stay", frozen, "parameters x bytes of a number"),
+        Need("weights that stay", sizes.weight_bytes - learns - away, "parameters x bytes of a number"),
+        Need("encoders", away, "weights of text encoders and autoencoder, put away while training", "drawing"),
         Need("weights that learn", learns, f"{count:,} x {learns // count} bytes"),
         Need("copies of them", plan.num_copies * learns, f"{plan.num_copies}: reference or average"),
         Need("gradients", learns, "as the weights that learn"),

@@ -34,7 +34,7 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
         *watching("evaluate before", built, benchmark),
         *_drawing(pairs, settings),
         *_annotating(built, pairs.number),
-        *_encoding(built, pairs.number),
+        *_encoding(built, pairs),
         *_training(built, settings, pairs.number),
         *_measuring_between(schedule, benchmark, pairs.number),
         measuring("evaluate after", benchmark),
@@ -44,7 +44,7 @@ def plan(built: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
     is_adapted = model.denoiser.train == "lora"
     num_copies = int(settings["ema_decay"] is not None) + int(needs_reference(built["loss"]) and not is_adapted)
     rows = 2 * min(settings["pairs_per_forward"], settings["batch_size"])
-    return Plan(1, [count for count in counts if count.number != 0], [], Batch(rows, tokens), num_copies)
+    return Plan(1, [count for count in counts if count.number != 0], [], Batch(rows, tokens), num_copies, True)
 
 
 class Pairs(NamedTuple):
@@ -84,9 +84,13 @@ def _annotating(built: Mapping[str, Any], num_pairs: int | None) -> Iterator[Cou
         yield Count("annotate", "pairs", num_pairs, "looked through for instances", "at most")
 
 
-def _encoding(built: Mapping[str, Any], num_pairs: int | None) -> Iterator[Count]:
+def _encoding(built: Mapping[str, Any], pairs: Pairs) -> Iterator[Count]:
     if built.get("preferences") is not None:
-        yield Count("encode", "pictures", None if num_pairs is None else 2 * num_pairs, "once in a run", "at most")
+        yield Count(
+            "encode", "pictures", None if pairs.number is None else 2 * pairs.number, "once in a run", "at most"
+        )
+    num_prompts = pairs.number if pairs.num_prompts is None else pairs.num_prompts
+    yield Count("encode", "prompts", num_prompts, "each text once in a run", "at most")
 
 
 def _training(built: Mapping[str, Any], settings: Mapping[str, Any], num_pairs: int | None) -> Iterator[Count]:

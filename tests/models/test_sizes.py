@@ -21,6 +21,10 @@ def loaded(model: Any) -> tuple[Sizes, Any]:
     return sizes, model.load()
 
 
+def encoder_bytes(model: Any) -> int:
+    return sum(p.nbytes for part in model.denoiser.frozen_modules().values() for p in part.parameters())
+
+
 def kept_bytes(model: Any, forward: Callable[[], torch.Tensor]) -> int:
     """What a forward leaves for the backward pass beside the weights."""
     weights = {p.untyped_storage().data_ptr() for p in (model.trainable() | model.frozen()).values()}
@@ -48,6 +52,7 @@ def test_sizes_are_those_of_the_loaded_model(
     adapters = sum(p.numel() for name, p in every.items() if "lora" in name)
     assert sum(sizes.parts.values()) == sum(p.numel() for p in every.values()) - adapters
     assert sizes.weight_bytes == sum(p.nbytes for p in every.values())
+    assert sizes.encoder_bytes == (0 if family is Janus else encoder_bytes(model))
     assert sizes.num_trained == sum(p.numel() for p in model.trainable().values())
     assert sizes.trained_bytes == sum(p.nbytes for p in model.trainable().values())
 
@@ -101,6 +106,9 @@ def test_activations_of_a_unet_are_counted(train: str, name: str, request: pytes
 def test_a_unet_in_float16_keeps_its_autoencoder_in_float32(tiny_sd: Path) -> None:
     sizes, model = loaded(SD(path=str(tiny_sd), dtype="float16"))
     assert sizes.weight_bytes == sum(p.nbytes for p in (model.trainable() | model.frozen()).values())
+    assert sizes.encoder_bytes == sum(
+        p.nbytes for part in model.denoiser.frozen_modules().values() for p in part.parameters()
+    )
 
 
 @pytest.mark.parametrize(("name", "billions", "learns"), [("1B", 2.08, 60_555_264), ("7B", 7.41, 149_913_600)])
