@@ -4,7 +4,8 @@
 
 Operations of one row, on the meta device: of the reference's forward, of the policy's forward and backward, and of
 encoding a picture and a prompt (shared by two rows). An implementation without any cost of its own takes reference and
-policy, the usual script of `pair_cost.py` the encoders too. Memory is weights and what a forward keeps, in float32.
+policy, the usual script of `pair_cost.py` the encoders too. Memory is weights and what a forward keeps, in float32;
+of ours without the encoders.
 """
 
 from collections.abc import Callable
@@ -64,12 +65,13 @@ def bounds(path: str, family: type[SD] | type[SD3], saves: bool) -> list[str]:
     usual, sizes = policy + reference + encoding, model.sizes()
     assert sizes is not None
     copy = sum(value.nbytes for name, value in parts.network.named_parameters() if "lora" not in name)
-    held = [sizes.weight_bytes + 2 * pairs * sizes.kept_bytes * sizes.num_tokens for pairs in PAIRS]
+    kept = [2 * pairs * sizes.kept_bytes * sizes.num_tokens for pairs in PAIRS]
+    held = [(sizes.weight_bytes - sizes.encoder_bytes + one, sizes.weight_bytes + copy + one) for one in kept]
     ratios = ((policy + reference) / policy, (policy + reference) / usual, policy / usual)
     return [
         path.partition("/")[2] + (", checkpointing" if saves else ""),
         *(f"{value:.2f}" for value in (reference, policy, encoding, *ratios)),
-        *(f"{(ours + copy) / ours:.2f}" for ours in held),
+        *(f"{usual / ours:.2f}" for ours, usual in held),
     ]
 
 

@@ -5,7 +5,8 @@
 The network is the one of `step_cost.py`, with LoRA; ratios are medians over neighbours in time, as there. The usual
 script encodes both pictures and the prompts in every step, each by itself, and holds a second model as the reference;
 before anything is timed, both must come to the same loss. Memory is the peak of a process from before the model loads:
-of ours it includes the encoding of the pairs. The exit code is 1 when a ratio is on the wrong side.
+of ours it includes the encoding of pairs and prompts, after which the encoders are put away. The exit code is 1 when a
+ratio is on the wrong side.
 """
 
 import argparse
@@ -30,8 +31,8 @@ from selfportrait.draws.forward_noise import forward_noise
 from selfportrait.draws.inversion import Inversion
 from selfportrait.losses.dpo import dpo
 from selfportrait.models.sd3 import SD3
-from selfportrait.stages import Visits
-from selfportrait.stages.latent_training import LatentPairs, Reference, Task, Visit, _backward, _evaluated
+from selfportrait.stages import StoredTexts, Visits, encode_texts
+from selfportrait.stages.latent_training import Encode, LatentPairs, Reference, Task, Visit, _backward, _evaluated
 from selfportrait.training.learner import start
 from selfportrait.training.optimizer import Optimizer
 
@@ -123,12 +124,19 @@ def peak_of(kind: str, path: str, size: int) -> int:
     images = pictures(model, size)
     with tempfile.TemporaryDirectory() as folder:
         if kind == "usual":
-            update = usual_step(model, images)
+            take(usual_step(model, images))
         else:
-            update = step(model, model.latents(images).unflatten(0, (-1, 2)), None, Path(folder))
-        for _ in range(UPDATES):
-            update()
+            latents = model.latents(images).unflatten(0, (-1, 2))
+            encode_texts(model, [PROMPT], Path(folder, "texts"))
+            with model.without_encoders():
+                take(step(model, latents, None, Path(folder), StoredTexts(Path(folder, "texts"), model)))
     return peak() - before
+
+
+def take(update: Callable[[], float]) -> None:
+    """Take a few updates."""
+    for _ in range(UPDATES):
+        update()
 
 
 def pictures(model: SD3, size: int) -> list[Image.Image]:
@@ -148,7 +156,7 @@ def measure(model: SD3, size: int, meter: Meter) -> list[Cost]:
     latents = model.latents(images).unflatten(0, (-1, 2))
     bare = bare_passes(model, size)
     with tempfile.TemporaryDirectory() as folder:
-        live, cached = (step(model, latents, fixed, Path(folder)) for fixed in (None, 1))
+        live, cached = (step(model, latents, fixed, Path(folder), model.encode) for fixed in (None, 1))
         usual = usual_step(model, images)
         assert abs(live() - usual()) < 1e-4, "both begin at log 2"
         return [
@@ -160,11 +168,13 @@ def measure(model: SD3, size: int, meter: Meter) -> list[Cost]:
         ]
 
 
-def step(model: SD3, latents: torch.Tensor, fixed_draws: int | None, folder: Path) -> Callable[[], float]:
+def step(
+    model: SD3, latents: torch.Tensor, fixed_draws: int | None, folder: Path, encode: Encode
+) -> Callable[[], float]:
     """One update as the recipe takes it: draws, both forwards, checks, clipping, AdamW; returns the loss."""
     model.renew_reference()
     learner = start(model, Optimizer(learning_rate=1e-12), None)
-    task = Task(model, Memory(latents), forward_noise, loss, Visits(0, 0.0, fixed_draws), folder, True)
+    task = Task(model, Memory(latents), encode, forward_noise, loss, Visits(0, 0.0, fixed_draws), folder, True)
     visits, known = [Visit(row, 0) for row in range(len(latents))], Reference()
 
     def update() -> float:
@@ -210,7 +220,7 @@ def rows_of(model: SD3, count: int) -> Rows:
 def inversion(model: SD3, latents: torch.Tensor) -> tuple[Callable[[], object], Callable[[], object]]:
     """Inverting pairs with different levels, and the bare forwards on as many rows in as many steps."""
     draw = Inversion(model)
-    task = Task(model, Memory(latents), draw, loss, Visits(0), Path(), True)
+    task = Task(model, Memory(latents), model.encode, draw, loss, Visits(0), Path(), True)
     pairs = task.pairs.rows(list(range(len(latents))))
     at = _evaluated(task, pairs, [0] * len(latents))
     count = (draw.max_steps * at.draw.sigma).ceil().clamp(min=1)
