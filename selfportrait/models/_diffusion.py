@@ -19,13 +19,15 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 DECODED_AT_ONCE = 16  # pictures; full-resolution activations of more leave the cache, 1.5 times slower on a CPU
 
 
-def encode_texts(prompts: Sequence[str], kept: KeptTexts, encode: Callable[[str], EncodedText]) -> EncodedText:
+def encode_texts(
+    prompts: Sequence[str], kept: KeptTexts, encode: Callable[[str], EncodedText], device: torch.device
+) -> EncodedText:
     """Encode prompts into a row each, by `encode` for those that are not `kept`, which gives no dimension of a batch.
 
     Each text alone: the last bits depend on the size of a batch, and a resumed run meets its prompts in others.
     """
     rows = kept.rows(prompts, encode)
-    return EncodedText(torch.stack([row.context for row in rows]), torch.stack([row.pooled for row in rows]))
+    return EncodedText(*(torch.stack(parts).to(device) for parts in zip(*rows, strict=True)))
 
 
 def chunks(conditioning: EncodedText, seeds: Sequence[int], size: int) -> Iterator[tuple[EncodedText, Sequence[int]]]:

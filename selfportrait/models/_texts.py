@@ -13,7 +13,10 @@ GIB = 2**30
 
 
 class KeptTexts:
-    """Rows of encoded prompts by their text, `most` bytes of them; those that were asked for longest ago go first."""
+    """Rows of encoded prompts by their text, `most` bytes of them; those that were asked for longest ago go first.
+
+    They wait in the machine's memory, whatever device they came from.
+    """
 
     def __init__(self, most: int = GIB) -> None:
         self.most = most
@@ -22,16 +25,11 @@ class KeptTexts:
 
     def rows(self, prompts: Sequence[str], encode: Callable[[str], EncodedText]) -> list[EncodedText]:
         """The rows of prompts, by `encode` for those that are not kept; room is made only once all are there."""
-        found = {text: self._take(text) or encode(text) for text in dict.fromkeys(prompts)}
+        found = {text: self._take(text) or _waiting(encode(text)) for text in dict.fromkeys(prompts)}
         self._rows |= found
         self.bytes += sum(_size(row) for row in found.values())
         self._make_room()
         return [found[text] for text in prompts]
-
-    def clear(self) -> None:
-        """Forget all of them."""
-        self._rows.clear()
-        self.bytes = 0
 
     def _take(self, text: str) -> EncodedText | None:
         row = self._rows.pop(text, None)
@@ -41,6 +39,10 @@ class KeptTexts:
     def _make_room(self) -> None:
         while self.bytes > self.most:
             self._take(next(iter(self._rows)))
+
+
+def _waiting(row: EncodedText) -> EncodedText:
+    return EncodedText(*(part.cpu() for part in row))
 
 
 def _size(row: EncodedText) -> int:

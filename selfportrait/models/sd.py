@@ -117,7 +117,7 @@ class SD:
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> EncodedText:
         """Encode prompts into context (B, T, D) and pooled (B, P), P being 0 but for XL; a text met lately is kept."""
-        return _diffusion.encode_texts(prompts, self._encoded, self._encode)
+        return _diffusion.encode_texts(prompts, self._encoded, self._encode, self.device)
 
     def _encode(self, text: str) -> EncodedText:
         self.denoiser.check_encoders()
@@ -275,7 +275,6 @@ class SD:
 
     def without_encoders(self) -> Away:
         """Inside, only the UNet takes memory on the device; nothing can be encoded or decoded."""
-        self._encoded.clear()
         return self.denoiser.without_encoders()
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:

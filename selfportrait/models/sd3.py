@@ -107,7 +107,7 @@ class SD3:
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> EncodedText:
         """Encode prompts into context (B, T, D) and pooled (B, P); a text met lately costs nothing."""
-        return _diffusion.encode_texts(prompts, self._encoded, self._encode)
+        return _diffusion.encode_texts(prompts, self._encoded, self._encode, self.device)
 
     def _encode(self, text: str) -> EncodedText:
         self.denoiser.check_encoders()
@@ -246,7 +246,6 @@ class SD3:
 
     def without_encoders(self) -> Away:
         """Inside, only the transformer takes memory on the device; nothing can be encoded or decoded."""
-        self._encoded.clear()
         return self.denoiser.without_encoders()
 
     def trainable(self) -> dict[str, torch.nn.Parameter]:
