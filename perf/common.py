@@ -80,8 +80,11 @@ def widen(made: StableDiffusion3Pipeline) -> None:
     made.register_modules(transformer=transformer, vae=autoencoder)
 
 
-def load(path: str, *, train: str, device: str = "auto") -> SD3:
-    """The flow model as the demo's config sets it up, with a batch as large as the largest measured."""
+def load(path: str, *, train: str, device: str = "auto", is_saving: bool = False) -> SD3:
+    """The flow model as the demo's config sets it up, with a batch as large as the largest measured.
+
+    `is_saving` turns gradient checkpointing on.
+    """
     console.silence_libraries()
     return SD3(
         path=path,
@@ -90,6 +93,7 @@ def load(path: str, *, train: str, device: str = "auto") -> SD3:
         guidance_scale=GUIDANCE_SCALE,
         batch_size=max(BATCHES),
         device=device,
+        gradient_checkpointing=is_saving,
     ).load()
 
 

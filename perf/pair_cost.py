@@ -1,12 +1,14 @@
 """What a step on preference pairs costs beyond the network's own passes, and what it saves over the usual script.
 
-    python perf/pair_cost.py [--model PATH | --wide] [--pairs 4,32] [--repeats 9] [--clock cpu] [--only time|memory]
+    python perf/pair_cost.py [--model PATH | --wide] [--checkpointing] [--pairs 4,32] [--repeats 9] [--clock cpu]
+                             [--only time|memory]
 
 The network is the one of `step_cost.py`, with LoRA; ratios are medians over neighbours in time, as there. The usual
 script encodes both pictures and the prompts in every step, each by itself, and holds a second model as the reference;
-before anything is timed, both must come to the same loss. Memory is the peak of a process from before the model loads:
-of ours it includes the encoding of pairs and prompts, after which the encoders are put away. The exit code is 1 when a
-ratio is on the wrong side.
+before anything is timed, both must come to the same loss. Memory is the peak of a process from before the model loads,
+once updates of one pair with another copy have loaded the libraries: of ours it includes the encoding of pairs and
+prompts, after which the encoders are put away. With `--checkpointing` the network of both computes activations again in
+the backward pass, as scripts for SDXL have it. The exit code is 1 when a ratio is on the wrong side.
 """
 
 import argparse
@@ -61,6 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="a StableDiffusion3Pipeline; default: the embedded architecture")
     parser.add_argument("--wide", action="store_true", help="a larger architecture, nearer to published models")
+    parser.add_argument("--checkpointing", action="store_true", help="activations are computed again, not kept")
     parser.add_argument("--pairs", default="4,32", help="pairs of a step")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
@@ -69,17 +72,18 @@ def main() -> int:
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.pairs.split(",")]
     if arguments.child:
-        print(peak_of(arguments.child, arguments.model, sizes[0]))
+        print(peak_of(arguments.child, arguments.model, sizes[0], is_saving=arguments.checkpointing))
         return 0
     with pipeline(arguments.model, is_wide=arguments.wide) as path:
         costs = [] if arguments.only == "memory" else times(path, sizes, arguments)
-        peaks = [] if arguments.only == "time" else [memory(path, size, arguments.repeats) for size in sizes]
+        peaks = [] if arguments.only == "time" else [memory(path, size, arguments) for size in sizes]
     return int(not all([show_times(costs, arguments), show_memory(peaks)]))
 
 
 def times(path: str, sizes: list[int], arguments: argparse.Namespace) -> list[Cost]:
     """Every ratio of times, by size."""
-    model, meter = load(path, train="lora"), Meter(arguments.repeats, CLOCKS[arguments.clock])
+    model = load(path, train="lora", is_saving=arguments.checkpointing)
+    meter = Meter(arguments.repeats, CLOCKS[arguments.clock])
     return [cost for size in sizes for cost in measure(model, size, meter)]
 
 
@@ -102,35 +106,46 @@ def show_memory(peaks: list[tuple[int, float, float]]) -> bool:
         cells = [f"{ours / 2**20:.1f}", f"{usual / 2**20:.1f}", f"{usual / ours:.2f}", f"{MEMORY_LIMIT:.2f}", word]
         rows.append(["three updates, LoRA", str(size), *cells])
     if rows:
-        show("peak memory above an empty process", ["what", "pairs", "MiB", "usual MiB", "ratio", "limit", ""], rows)
+        show(
+            "peak memory above a process with its libraries",
+            ["what", "pairs", "MiB", "usual MiB", "ratio", "limit", ""],
+            rows,
+        )
     return not any("miss" in row[-1] for row in rows)
 
 
-def memory(path: str, size: int, repeats: int) -> tuple[int, float, float]:
+def memory(path: str, size: int, arguments: argparse.Namespace) -> tuple[int, float, float]:
     """The median peaks of both ways, each in processes of its own, in bytes."""
     peaks = []
     for kind in ("ours", "usual"):
         command = [sys.executable, __file__, "--child", kind, "--model", path, "--pairs", str(size)]
-        runs = [subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(min(repeats, 3))]
+        command += ["--checkpointing"] * arguments.checkpointing
+        repeats = range(min(arguments.repeats, 3))
+        runs = [subprocess.run(command, check=True, capture_output=True, text=True) for _ in repeats]
         peaks.append(statistics.median(float(run.stdout.split()[-1]) for run in runs))
     return size, peaks[0], peaks[1]
 
 
-def peak_of(kind: str, path: str, size: int) -> int:
-    """What this process needs at its peak above what it holds before the model loads, in bytes."""
-    torch.nn.Linear(8, 8)(torch.zeros(8, 8)).sum().backward()  # libraries load and threads start
+def peak_of(kind: str, path: str, size: int, *, is_saving: bool) -> int:
+    """What this process needs at its peak above what it holds after updates of one pair, in bytes: models included."""
+    train(kind, path, 1, is_saving=is_saving)  # libraries load and threads start
     before = start_watching()
-    model = load(path, train="lora")
-    images = pictures(model, size)
-    with tempfile.TemporaryDirectory() as folder:
-        if kind == "usual":
-            take(usual_step(model, images))
-        else:
-            latents = model.latents(images).unflatten(0, (-1, 2))
-            encode_texts(model, [PROMPT], Path(folder, "texts"))
-            with model.without_encoders():
-                take(step(model, latents, None, Path(folder), StoredTexts(Path(folder, "texts"), model)))
+    train(kind, path, size, is_saving=is_saving)
     return peak() - before
+
+
+def train(kind: str, path: str, size: int, *, is_saving: bool) -> None:
+    """Load a model and take updates with it, our way or the usual one."""
+    model = load(path, train="lora", is_saving=is_saving)
+    images = pictures(model, size)
+    if kind == "usual":
+        take(usual_step(model, images))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        latents, texts = model.latents(images).unflatten(0, (-1, 2)), Path(folder, "texts")
+        encode_texts(model, [PROMPT], texts)
+        with model.without_encoders():
+            take(step(model, latents, None, Path(folder), StoredTexts(texts, model)))
 
 
 def take(update: Callable[[], float]) -> None:
