@@ -89,13 +89,13 @@ PAIR_CURVES = (
     Curve(
         "Log-likelihood of the chosen",
         {"logp/chosen": "chosen"},
-        "Mean of a picture token. If it falls far, the model forgets what it should prefer: lower the learning rate, "
-        "or add the loss sft.",
+        "Mean of a picture token, or minus the denoising error. If it falls far, the model forgets what it should "
+        "prefer: lower the learning rate, or add the loss sft.",
     ),
     Curve(
         "Log-likelihood of the rejected",
         {"logp/rejected": "rejected"},
-        "Mean of a picture token. Should fall below that of the chosen.",
+        "Mean of a picture token, or minus the denoising error. Should fall below that of the chosen.",
     ),
     Curve("Gradient norm", {"grad_norm": "norm"}, "Before clipping. Should stay in one range; a climb is a warning."),
 )
