@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from selfportrait import store
@@ -39,7 +39,14 @@ class Tensors:
         self._open = lru_cache(maxsize=256)(self._opened)
 
     def _opened(self, index: int) -> Any:
-        return safe_open(_file(self.folder, index), framework="pt")
+        file = _file(self.folder, index)
+        try:
+            return safe_open(file, framework="pt")
+        except (OSError, SafetensorError) as error:
+            raise ValueError(
+                f"{file} cannot be read ({error}): delete it and {file.with_suffix('.parquet').name}, the stage will "
+                "redo them"
+            ) from error
 
     def has(self, name: str, row: Place) -> bool:
         """Whether there are tensors of this name in the part of a row."""

@@ -116,3 +116,19 @@ def test_the_table_gives_what_the_model_gives(
     for kept, given in zip(found, expected, strict=True):
         assert (kept.dtype, kept.shape) == (given.dtype, given.shape)
         assert torch.equal(kept, given)
+
+
+@pytest.mark.parametrize("left", [None, 0, 100])
+def test_tensors_that_are_lost_or_cut_off_are_named_and_made_again(tmp_path: Path, left: int | None) -> None:
+    encode_texts(Lengths(), PROMPTS, tmp_path)
+    before, file = contents(tmp_path), tmp_path / "part-00002.safetensors"
+    if left is None:
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(ValueError, match=r"part-00002\.safetensors cannot be read .* and part-00002\.parquet"):
+        StoredTexts(tmp_path, Lengths())(["two stars"])
+    for name in (file.name, "part-00002.parquet"):
+        (tmp_path / name).unlink(missing_ok=True)
+    encode_texts(Lengths(), PROMPTS, tmp_path)
+    assert contents(tmp_path) == before
