@@ -51,6 +51,7 @@ __all__ = [
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])  # how `datasets` stores its Image feature
 _LOCK = ".lock"
+UNUSED = "null"  # a setting that there was not yet when a run began, and that is not used now, makes no other run
 
 
 def schema(fields: Mapping[str, pa.DataType]) -> pa.Schema:
@@ -280,6 +281,7 @@ def _is_own_scrap(name: str) -> bool:
 
 def _check_same_settings(folder: Path, *, ours: Any, theirs: Any) -> None:
     mine, found = _flat(json.loads(json.dumps(ours))), _flat(theirs)
+    mine = {key: value for key, value in mine.items() if key in found or value != UNUSED}
     keys = [key for key in sorted(mine.keys() | found.keys()) if mine.get(key, "unset") != found.get(key, "unset")]
     if keys:
         first = ", ".join(f"{key} = {found.get(key, 'unset')} there, {mine.get(key, 'unset')} here" for key in keys[:3])

@@ -83,6 +83,22 @@ def test_settings_are_compared_as_json(tmp_path: Path) -> None:
     Run.open(tmp_path, changed(betas=[0.9, 0.99])).close()
 
 
+def test_a_setting_that_is_new_and_not_used_makes_no_other_run(tmp_path: Path) -> None:
+    Run.open(tmp_path, CONFIG).close()
+    before = tree(tmp_path)
+    Run.open(tmp_path, changed(recipe={"evaluate_every": None}, watch=None)).close()
+    assert tree(tmp_path) == before
+    with pytest.raises(ValueError, match=r"recipe\.evaluate_every = unset there, 5 here"):
+        Run.open(tmp_path, changed(recipe={"evaluate_every": 5}))
+
+
+def test_a_setting_that_was_used_is_not_given_up(tmp_path: Path) -> None:
+    Run.open(tmp_path, changed(recipe={"evaluate_every": 5})).close()
+    for recipe in ({"evaluate_every": None}, {}):
+        with pytest.raises(ValueError, match=r"recipe\.evaluate_every = 5 there"):
+            Run.open(tmp_path, changed(recipe=recipe))
+
+
 @pytest.mark.parametrize("name", ["thesis.tex", ".git", ".hidden"])
 def test_a_folder_that_is_no_run_is_refused_and_untouched(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("mine")
