@@ -76,6 +76,7 @@ def test_configs_run_on_the_same_pairs_and_stand_in_one_table(
         (["dpo-micro", "--seeds", "1,1"], "expected different numbers"),
         (["dpo-micro", "--set", "loss.bta=1"], "Unknown setting loss.bta"),
         (["dpo-micro", "--target", "0", "--set", "recipe.evaluate_every=20"], "expected a gain over step 0"),
+        (["dpo-micro", "--target", "inf", "--set", "recipe.evaluate_every=20"], "expected a gain over step 0"),
         (["dpo-micro", "--target", "2"], "nothing was measured between before and after"),
     ],
 )

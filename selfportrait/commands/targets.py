@@ -4,6 +4,7 @@ Read this to see what the target is. A step that was not measured is never named
 known, so lines that were measured more often may look faster.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ def check(target: float | None, *, is_measured: bool) -> None:
     """Refuse a target that is no gain, or that nothing can be compared with."""
     if target is None:
         return
-    if not target > 0:
+    if not 0 < target < math.inf:
         raise ValueError(f"--target {target:g}: expected a gain over step 0 that is larger than 0, such as 2")
     if not is_measured:
         raise ValueError(
