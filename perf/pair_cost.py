@@ -34,7 +34,7 @@ from selfportrait.draws.inversion import Inversion
 from selfportrait.losses.dpo import dpo
 from selfportrait.models.sd3 import SD3
 from selfportrait.stages import StoredTexts, Visits, encode_texts
-from selfportrait.stages.latent_training import Encode, LatentPairs, Reference, Task, Visit, _backward, _evaluated
+from selfportrait.stages.latent_training import LatentPairs, Reference, Task, Visit, _backward, _evaluated
 from selfportrait.training.learner import start
 from selfportrait.training.optimizer import Optimizer
 
@@ -171,7 +171,9 @@ def measure(model: SD3, size: int, meter: Meter) -> list[Cost]:
     latents = model.latents(images).unflatten(0, (-1, 2))
     bare = bare_passes(model, size)
     with tempfile.TemporaryDirectory() as folder:
-        live, cached = (step(model, latents, fixed, Path(folder), model.encode) for fixed in (None, 1))
+        encode_texts(model, [PROMPT], Path(folder, "texts"))
+        texts = StoredTexts(Path(folder, "texts"), model)
+        live, cached = (step(model, latents, fixed, Path(folder), texts) for fixed in (None, 1))
         usual = usual_step(model, images)
         assert abs(live() - usual()) < 1e-4, "both begin at log 2"
         return [
@@ -184,12 +186,12 @@ def measure(model: SD3, size: int, meter: Meter) -> list[Cost]:
 
 
 def step(
-    model: SD3, latents: torch.Tensor, fixed_draws: int | None, folder: Path, encode: Encode
+    model: SD3, latents: torch.Tensor, fixed_draws: int | None, folder: Path, texts: StoredTexts
 ) -> Callable[[], float]:
     """One update as the recipe takes it: draws, both forwards, checks, clipping, AdamW; returns the loss."""
     model.renew_reference()
     learner = start(model, Optimizer(learning_rate=1e-12), None)
-    task = Task(model, Memory(latents), encode, forward_noise, loss, Visits(0, 0.0, fixed_draws), folder, True)
+    task = Task(model, Memory(latents), texts, forward_noise, loss, Visits(0, 0.0, fixed_draws), folder, True)
     visits, known = [Visit(row, 0) for row in range(len(latents))], Reference()
 
     def update() -> float:
