@@ -149,6 +149,11 @@ def measured_title(unit: Unit, num_pictures: int, scored_by: str) -> str:
     return f"Exactly right of {num_pictures} held-out pictures"
 
 
+def _measured_column(unit: Unit) -> str:
+    """The same for the head of a column."""
+    return unit.name if unit.is_score else f"exactly right{unit.of_value}"
+
+
 def _has_passes(*maps: dict[str, Any]) -> bool:
     return any(row["pass_at_4"] is not None for one in maps for row in one.values())
 
@@ -157,9 +162,10 @@ def round_table(summary: dict[str, Any]) -> Table:
     """Lay out the rounds of a run: one a row, over all categories, each compared with the one before it."""
     measured = [one["overall"] for one in (summary["before"], *summary["rounds"])]
     unit, has_passes = unit_of(*measured), any(one["pass_at_4"] is not None for one in measured)
-    what = unit.name if unit.is_score else f"exactly right{unit.of_value}"
     passes = ["pass@4, %"] if has_passes else []
-    table = accuracy_layout("Round by round, all categories", what, f"change{unit.of_change}", *passes)
+    table = accuracy_layout(
+        "Round by round, all categories", _measured_column(unit), f"change{unit.of_change}", *passes
+    )
     table.columns[0].header = "after"
     steps = zip(pairwise(measured), summary["round_changes"], strict=True)
     changes = ["", *(_change_cell(before, after, row["overall"], unit) for (before, after), row in steps)]
@@ -172,8 +178,7 @@ def round_table(summary: dict[str, Any]) -> Table:
 def step_table(curve: Sequence[Mapping[str, Any]]) -> Table:
     """Lay out what was measured during training: a step a row, with those before and after it, over all categories."""
     unit = unit_of(*curve)
-    what = unit.name if unit.is_score else f"exactly right{unit.of_value}"
-    table = accuracy_layout("Step by step, all categories, with 95 % intervals", what)
+    table = accuracy_layout("Step by step, all categories, with 95 % intervals", _measured_column(unit))
     table.columns[0].header = "after steps"
     for point in curve:
         table.add_row(f"{point['step']:,}", accuracy_cell(point, unit))

@@ -109,10 +109,10 @@ class Sizes:
 
     `source` says where the configuration is from; `parts` are parameters by part, without adapters, `num_trained` how
     many learn, `num_factors` their rows and columns as `num_factors` counts them, `what_learns` in words, and
-    `num_tokens` how many places of the sequence a picture takes. Bytes: all
-    weights; those that learn; keys and values of one token of a row while it draws; what one token of each row leaves
-    for the backward pass, and what it takes of one row alone; decoding pictures; and of
-    all weights those of encoders, which can be put away while the rest learns. The four before the last are estimates.
+    `num_tokens` how many places of the sequence a picture takes. Bytes: all weights; those that learn; keys and values
+    of one token of a row while it draws; what one token of each row leaves for the backward pass, and what it takes of
+    one row alone; decoding pictures; and of all weights those of encoders, which can be put away while the rest learns.
+    The four before the last are estimates.
     """
 
     source: str

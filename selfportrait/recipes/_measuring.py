@@ -1,6 +1,8 @@
 """What recipes do to know where their model stands: the benchmark, and the judges that watch."""
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Literal
 
@@ -36,10 +38,12 @@ def measure(
         processes.by_main(partial(watched.note, run.folder, index))
 
 
-def measure_between(model: Draws, benchmark: Benchmark, run: store.Run, step: int) -> None:
-    """Measure the model after so many updates of its training, in one round; nobody watches."""
+def measure_between(
+    whole: Callable[[], AbstractContextManager[None]], model: Draws, benchmark: Benchmark, run: store.Run, step: int
+) -> None:
+    """Measure the model after so many updates of its training, in one round, where it is `whole`; nobody watches."""
     folder = stages.Round(run.path("round-0")).evaluation_at(step)
-    with summary.stage(run, "evaluate during training"):
+    with summary.stage(run, "evaluate during training"), whole():
         found = stages.evaluate(model, benchmark, folder, label=f"measuring step {step}")[OVERALL]
     unit = unit_of(found)
     low, high = unit.value(found["low"]), unit.value(found["high"])

@@ -13,8 +13,7 @@ It differs from the textbook in one thing: pictures are cut and mirrored once in
 that each is encoded once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
@@ -97,8 +96,9 @@ def offline(
     end, or the end at the last checkpoint before. Every `evaluate_every` steps the model is measured on the benchmark
     too, which changes nothing of what it learns; who watches looks at the pictures before and after only.
     """
-    rhythm = (batch_size, pairs_per_forward, checkpoint_every, ema_decay, on_event, evaluate_every)
-    schedule = stages.Schedule(steps, epochs, *rhythm)
+    schedule = stages.Schedule(
+        steps, epochs, batch_size, pairs_per_forward, checkpoint_every, ema_decay, on_event, evaluate_every
+    )
     check_model(model)
     makers = check_pairs(preferences, prompts, judge, selection)
     finders = check_finders(weights, planner, detector, instance_judge, vlm, judge)
@@ -129,7 +129,7 @@ def offline(
     visits = stages.Visits(seed, empty_prompts, fixed_draws)
     texts = stages.StoredTexts(at.texts, model)
     with model.without_encoders() as with_encoders:
-        between = partial(_measure_between, with_encoders, model, benchmark, run)
+        between = partial(measure_between, with_encoders, model, benchmark, run)
         stages.train_on_latents(model, pairs, texts, draw, loss, optimizer, at.training, schedule, visits, between)
     measure(model, benchmark, watchers, run, "after", label="measuring the result")
     health.check_unchanged(untouched, model.frozen())
@@ -261,17 +261,6 @@ def _weigh(
     found = pair.instances if instances is None else instances.get(pair.id, ())
     chosen, rejected = views
     return weights(found, chosen, rejected, grid)
-
-
-def _measure_between(
-    with_encoders: Callable[[], AbstractContextManager[None]],
-    model: Denoises,
-    benchmark: Benchmark,
-    run: store.Run,
-    step: int,
-) -> None:
-    with with_encoders():
-        measure_between(model, benchmark, run, step)
 
 
 def _conclude(model: Denoises, run: store.Run) -> None:

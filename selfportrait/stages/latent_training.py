@@ -25,7 +25,7 @@ from selfportrait.training.learner import start
 from selfportrait.training.optimizer import Optimizer
 from selfportrait.types import Draw
 
-__all__ = ["Encode", "LatentPairs", "Visits", "train_on_latents"]
+__all__ = ["LatentPairs", "Visits", "train_on_latents"]
 
 
 class LatentPairs(NamedTuple):
